@@ -1,0 +1,23 @@
+// Package sql is the database itself: the migrations of the log, the tables of a projection, the roles,
+// and how a pool is opened. The statements that work on the tables stand in the packages that run them.
+//
+// Each table has one package that writes it; reading goes with the flow.
+//
+//	table                             written by    read by                       kept
+//	inbox (and its partitions)        inbox         projector, query, verify      for good: append-only
+//	generations                       projector     query, verify                 rebuilt from the inbox
+//	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the inbox
+//	deliveries, payments, items,
+//	duplicates, dead_letters
+//
+// The last rows live in a schema of their own, a generation, which the search path chooses; the first
+// two live in public. Three roles:
+//
+//	orderbox_owner    owns the database, inbox and generations; nobody logs in as it, Migrate works as it
+//	orderbox          the service: adds to and reads the inbox, creates and writes generations
+//	orderbox_reader   reads everything: query replicas, verify
+//
+// Concurrency: Migrate may run in several processes at once; one does the work.
+//
+// Not here: any statement of a stage.
+package sql
