@@ -23,9 +23,6 @@ var migrations embed.FS
 //go:embed generation.sql
 var Generation string
 
-// PartitionsAhead is how many months' partitions of the inbox are made ahead of the current one.
-const PartitionsAhead = 2
-
 // MigrateOptions says where to migrate and what the service will log in with.
 type MigrateOptions struct {
 	// AdminURL is any database of the cluster, as a role that may create roles and databases.
@@ -169,9 +166,6 @@ func upgrade(ctx context.Context, config *pgx.ConnConfig) (int64, error) {
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return 0, err
-	}
-	if _, err := db.ExecContext(ctx, `select prepare_inbox_partitions($1)`, PartitionsAhead); err != nil {
-		return 0, fmt.Errorf("prepare the inbox's partitions: %w", err)
 	}
 	return provider.GetDBVersion(ctx)
 }

@@ -29,7 +29,7 @@ create table inbox_other partition of inbox default;
 -- A month for which messages already lie in inbox_other stays there.
 -- +goose StatementBegin
 create function prepare_inbox_partitions(months_ahead integer) returns void
-    language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, public, pg_temp set lock_timeout = '3s' as $$
 declare
     first_day timestamptz;
     next_day  timestamptz;

@@ -1,0 +1,21 @@
+// Package inbox is the log: every message exactly as it came, in the order in which it was committed.
+//
+// In: messages from ingest. Out: the same, to whoever reads from a position on.
+//
+// Laws kept here: 2 (verbatim and append-only). The payload is any bytes whatever; the service's role
+// may insert and select, and the statements here do nothing else.
+//
+// Order. A reader goes from position to position and must never pass one that is yet to be committed. So
+// an appender takes one advisory lock before its rows get their positions and holds it until they are
+// committed: the order of positions is the order of commits. Group commit makes that cheap, for there
+// is one appender with a thousand rows rather than a thousand with one. Reading below the horizon of
+// running transactions would do without the lock, but then any long transaction anywhere in the cluster
+// stalls every reader.
+//
+// Identity. A delivery is (source, channel, sequence, stamp): a redelivery meets the unique key and
+// changes nothing, while a broker that lost its store and counts from 1 again brings new messages.
+//
+// Concurrency: every method may be called from any number of goroutines and processes.
+//
+// Not here: what a message means (package projector), and acknowledging it (package ingest).
+package inbox

@@ -1,0 +1,47 @@
+package inbox
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Notifications is the PostgreSQL channel that is notified in every transaction that appends.
+const Notifications = "orderbox_inbox"
+
+// SourceSTAN is the source of what came over a NATS Streaming channel.
+const SourceSTAN = "stan"
+
+// Message is one message as the world delivered it. Its first four fields are its identity.
+type Message struct {
+	Source    string
+	Channel   string
+	Sequence  int64     // the broker's, from 1
+	StampedAt time.Time // the broker's; kept to the microsecond
+	Payload   []byte    // any bytes; nil and empty are the same
+}
+
+// Entry is what a reader of the log gets.
+type Entry struct {
+	Position int64 // from 1, growing in commit order, with holes
+	Payload  []byte
+}
+
+// Inbox is the log in one database.
+type Inbox struct {
+	pool *pgxpool.Pool
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	prepared time.Time // when the partitions were last looked after; guarded by mu
+}
+
+// New returns the log in pool's database. A nil log discards.
+func New(pool *pgxpool.Pool, log *slog.Logger) *Inbox {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Inbox{pool: pool, log: log.With("stage", "inbox")}
+}

@@ -1,0 +1,82 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The innermost query takes at most $2 rows off the index; the window then ends the batch before it
+// holds more than $3 bytes, but never before its first row.
+const readEntriesSQL = `
+select m.position, m.payload
+from (
+    select n.position, n.payload,
+        sum(octet_length(n.payload)) over (order by n.position rows unbounded preceding) as bytes,
+        row_number() over (order by n.position rows unbounded preceding) as row
+    from (
+        select position, payload
+        from inbox
+        where position > $1
+        order by position
+        limit $2
+    ) as n
+) as m
+where m.bytes <= $3 or m.row = 1
+order by m.position`
+
+// Read returns the entries after a position in commit order: at most limit of them, and no more than
+// maxBytes of payload unless the first alone is larger. None means that the reader has caught up; nothing
+// will ever appear at or before the last position that was returned.
+func (b *Inbox) Read(ctx context.Context, after int64, limit, maxBytes int) ([]Entry, error) {
+	rows, err := b.pool.Query(ctx, readEntriesSQL, after, limit, maxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read the inbox after %d: %w", after, err)
+	}
+	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	if err != nil {
+		return nil, fmt.Errorf("read the inbox after %d: %w", after, err)
+	}
+	return entries, nil
+}
+
+const lastMessageSQL = `
+select sequence, stamped_at
+from inbox
+where source = $1
+    and channel = $2
+order by position desc
+limit 1`
+
+// Last returns the sequence and stamp of the message that was appended last from a channel; a zero
+// sequence when there is none.
+func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
+	err = b.pool.QueryRow(ctx, lastMessageSQL, source, channel).Scan(&sequence, &stampedAt)
+	if err == pgx.ErrNoRows {
+		return 0, time.Time{}, nil
+	}
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("read the last message of a channel: %w", err)
+	}
+	return sequence, stampedAt, nil
+}
+
+// The stamps keep apart the same sequences of a broker that lost its store.
+const countMessagesSQL = `
+select count(distinct sequence)
+from inbox
+where source = $1
+    and channel = $2
+    and sequence between $3 and $4
+    and stamped_at between $5 and $6`
+
+// Count says how many of a channel's sequences from..to, stamped since..until, are in the log.
+func (b *Inbox) Count(ctx context.Context, source, channel string, from, to int64, since, until time.Time) (n int64, err error) {
+	err = b.pool.QueryRow(ctx, countMessagesSQL, source, channel, from, to, since, until).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count messages of a channel: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,34 @@
+// Package ingest moves messages from a STAN channel into the inbox.
+//
+// In: one durable queue subscription with manual acknowledgement. Replicas share the queue group and
+// so the load.
+//
+// Out: rows appended to the inbox, in batches.
+//
+// Laws kept here: 1 (acknowledge after commit: the one call of Ack stands after the one call of Append).
+//
+// Concurrency. Two goroutines and STAN's callback; while one batch commits the next one gathers, so a
+// lone message waits for nobody and a flood shares commits. There is no timer.
+//
+//	session ── connects, subscribes, waits until the session is lost, builds it again, for ever
+//	              │ STAN's callback: never blocks, for behind it is a buffer without a bound
+//	              ▼
+//	            hand ── received and not yet acknowledged; bounded in messages and bytes
+//	              ▼
+//	commit  ── take a batch ─► inbox.Append, until it works ─► Ack each ─► out of the hand
+//
+// What does not fit the hand is dropped unacknowledged: the broker delivers it again after AckWait. What
+// is delivered again while it is still in the hand takes the place of its first delivery, so that the
+// acknowledgement goes to the living subscription.
+//
+// A lost session. stan.go reconnects and resubscribes nothing by itself, and notices silence only by its
+// pings; so they are set to seconds, and on loss the whole session is built anew. The client id stays
+// the same: the broker then pings the old session, finds it dead and hands over all that it had not
+// acknowledged at once. The durable belongs to the queue group and survives; one that has vanished with
+// the broker's store is made anew from the first message there is.
+//
+// Stopping: take nothing more, commit and acknowledge what is in the hand, then close. Never
+// unsubscribe: that deletes the durable, and with it the memory of what comes meanwhile.
+//
+// Not here: what a message means (package projector).
+package ingest

@@ -1,0 +1,102 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderbox/inbox"
+)
+
+// Options says what to ingest. URL, Cluster, Channel and ClientID are needed.
+type Options struct {
+	URL     string // of a NATS server, or several with commas
+	Cluster string // STAN's cluster id
+	Channel string
+	// ClientID tells this replica from others: letters, digits, - and _. It must stay the same when the
+	// replica is started again, or what it had not acknowledged arrives only after AckWait.
+	ClientID string
+	// Batch is how many messages share a commit at most (default 2048). The broker delivers up to
+	// twice as many without acknowledgement: one batch that commits and one that gathers.
+	Batch int
+	// AckWait is after how long the broker delivers again what was not acknowledged; whole seconds
+	// (default 30 s).
+	AckWait time.Duration
+
+	Log     *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers nothing
+}
+
+const (
+	maxHandBytes   = 256 << 20
+	maxBatchBytes  = 64 << 20
+	appendTimeout  = 30 * time.Second
+	finishDeadline = 5 * time.Second
+)
+
+// Ingester is the stage. Make it with New.
+type Ingester struct {
+	box     *inbox.Inbox
+	o       Options
+	log     *slog.Logger
+	metrics *metrics
+	hand    *hand
+	gaps    *gaps
+
+	connected atomic.Bool
+}
+
+// New checks the options and returns an ingester that appends to box. It connects to nothing yet.
+func New(box *inbox.Inbox, o Options) (*Ingester, error) {
+	var problems []error
+	for name, value := range map[string]string{"URL": o.URL, "cluster": o.Cluster, "channel": o.Channel, "client id": o.ClientID} {
+		if value == "" {
+			problems = append(problems, fmt.Errorf("the broker's %s is not given", name))
+		}
+	}
+	if o.Batch == 0 {
+		o.Batch = 2048
+	}
+	if o.AckWait == 0 {
+		o.AckWait = 30 * time.Second
+	}
+	if o.Batch < 1 || o.AckWait < time.Second || o.AckWait%time.Second != 0 {
+		problems = append(problems, errors.New("batch must be at least 1 and the ack wait whole seconds"))
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("ingest: %w", errors.Join(problems...))
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest"), metrics: newMetrics(o.Metrics)}
+	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
+	g.hand = newHand(4*o.Batch, maxHandBytes)
+	g.gaps = &gaps{box: box, channel: o.Channel, settle: 2 * o.AckWait, log: g.log, counter: g.metrics.gaps}
+	return g, nil
+}
+
+// Run receives until ctx ends, for as long as the broker and the database take to come back. It returns
+// nil after the batch in hand is committed and acknowledged, or after 5 s in which that was not possible:
+// the broker then delivers it again.
+func (g *Ingester) Run(ctx context.Context) error {
+	// The session outlives ctx: what is in the hand is acknowledged on it.
+	sessions, closeSession := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeSession()
+	var group sync.WaitGroup
+	group.Go(func() { g.followSessions(sessions) })
+	g.commitUntil(ctx)
+	closeSession()
+	group.Wait()
+	return nil
+}
+
+// Connected says whether there is a session with the broker right now, as far as is known: a silent
+// broker is noticed after about 4 s. Any goroutine may ask.
+func (g *Ingester) Connected() bool { return g.connected.Load() }

@@ -1,0 +1,93 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+
+	"orderbox/internal/retry"
+)
+
+// group names the queue group and its durable: with them the broker remembers how far the replicas,
+// together, have come.
+const group = "orderbox"
+
+const (
+	// A broker that has answered none of three pings a second apart is taken for lost. STAN's own
+	// defaults would need more than seven minutes.
+	pingSeconds = 1
+	pingMax     = 3
+	connectWait = 5 * time.Second
+)
+
+// followSessions keeps one session up until ctx ends.
+func (g *Ingester) followSessions(ctx context.Context) {
+	retry.Forever(ctx, g.log, "receive", func(ctx context.Context, works func()) error {
+		lost := make(chan error, 1)
+		conn, err := g.connect(lost)
+		if err != nil {
+			return err
+		}
+		defer g.metrics.connected.Set(0)
+		defer g.connected.Store(false)
+		works()
+		g.connected.Store(true)
+		g.metrics.connected.Set(1)
+		g.log.Info("receiving", "cluster", g.o.Cluster, "channel", g.o.Channel, "client_id", g.o.ClientID)
+		select {
+		case err := <-lost:
+			return fmt.Errorf("session lost: %w", err)
+		case <-ctx.Done():
+			return closeSession(conn)
+		}
+	})
+}
+
+// connect builds a session with its subscription; its loss will be sent on lost.
+func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
+	conn, err := stan.Connect(g.o.Cluster, g.o.ClientID,
+		stan.NatsURL(g.o.URL),
+		stan.NatsOptions(nats.Timeout(connectWait), nats.Name(g.o.ClientID)),
+		stan.ConnectWait(connectWait),
+		stan.Pings(pingSeconds, pingMax),
+		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lost <- err }))
+	if err != nil {
+		return nil, fmt.Errorf("connect to cluster %s as %s: %w", g.o.Cluster, g.o.ClientID, err)
+	}
+	_, err = conn.QueueSubscribe(g.o.Channel, group, g.receive,
+		stan.DurableName(group),
+		stan.SetManualAckMode(),
+		stan.AckWait(g.o.AckWait),
+		stan.MaxInflight(2*g.o.Batch),
+		stan.DeliverAllAvailable()) // counts only for a durable that the broker does not know
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("subscribe to %s: %w", g.o.Channel, err), conn.Close())
+	}
+	return conn, nil
+}
+
+// receive is STAN's callback, called by one goroutine a session. It never blocks.
+func (g *Ingester) receive(msg *stan.Msg) {
+	g.metrics.received.Inc()
+	if msg.Redelivered {
+		g.metrics.redelivered.Inc()
+	}
+	if !g.hand.put(msg) {
+		g.metrics.dropped.Inc()
+	}
+}
+
+// closeSession keeps the durable: only Unsubscribe would delete it. The acknowledgements that were
+// written before are flushed first.
+func closeSession(conn stan.Conn) error {
+	if nc := conn.NatsConn(); nc != nil {
+		if err := nc.FlushTimeout(time.Second); err != nil {
+			return fmt.Errorf("flush acknowledgements: %w", errors.Join(err, conn.Close()))
+		}
+	}
+	return conn.Close()
+}
