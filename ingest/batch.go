@@ -5,17 +5,15 @@ import (
 	"time"
 
 	"orderbox/inbox"
+	"orderbox/internal/grace"
 	"orderbox/internal/retry"
 )
 
 // commitUntil commits what arrives until ctx ends, and then what is in the hand, for at most finishDeadline.
 func (g *Ingester) commitUntil(ctx context.Context) {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	work, cancel := grace.Context(ctx, finishDeadline)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		g.hand.close()
-		time.AfterFunc(finishDeadline, cancel)
-	})()
+	defer context.AfterFunc(ctx, g.hand.close)()
 
 	retry.Forever(ctx, g.log, "read the last message", func(ctx context.Context, _ func()) error {
 		return g.gaps.start(ctx)

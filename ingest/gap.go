@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -103,5 +102,5 @@ func (s *gaps) settleDue(ctx context.Context) {
 	}
 	s.counter.Add(float64(missing))
 	s.log.Warn("messages never came: the broker dropped them or lost them", "channel", s.channel,
-		"sequences", fmt.Sprintf("%d-%d", hole.from, hole.to), "missing", missing)
+		"from_sequence", hole.from, "to_sequence", hole.to, "missing", missing)
 }

@@ -21,7 +21,7 @@ const (
 	// defaults would need more than seven minutes.
 	pingSeconds = 1
 	pingMax     = 3
-	connectWait = 5 * time.Second
+	connectWait = 3 * time.Second
 )
 
 // followSessions keeps one session up until ctx ends.

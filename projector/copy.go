@@ -1,0 +1,73 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The columns that are copied, in the order in which the rows below list them.
+var (
+	orderColumns = []string{"position", "order_uid", "digest", "track_number", "entry", "locale", "internal_signature",
+		"customer_id", "delivery_service", "shardkey", "sm_id", "date_created", "date_created_text", "oof_shard"}
+	deliveryColumns = []string{"position", "name", "phone", "zip", "city", "address", "region", "email"}
+	paymentColumns  = []string{"position", "transaction", "request_id", "currency", "provider", "amount", "payment_dt",
+		"bank", "delivery_cost", "goods_total", "custom_fee"}
+	itemColumns = []string{"position", "line", "chrt_id", "track_number", "price", "rid", "name", "sale", "size",
+		"total_price", "nm_id", "brand", "status"}
+	duplicateColumns  = []string{"position", "first"}
+	deadLetterColumns = []string{"position", "reason", "sentence", "violations", "schema_version", "first"}
+)
+
+// copyTo writes the batch's rows, parents before children.
+func (f *fates) copyTo(ctx context.Context, tx pgx.Tx, schemaVersion string) error {
+	items := make([][]any, 0, 2*len(f.orders))
+	for _, j := range f.orders {
+		for i, it := range j.order.Items {
+			items = append(items, []any{j.position, i + 1, it.ChrtID, it.TrackNumber, it.Price, it.RID, it.Name, it.Sale,
+				it.Size, it.TotalPrice, it.NmID, it.Brand, it.Status})
+		}
+	}
+	for _, t := range []struct {
+		name    string
+		columns []string
+		n       int
+		row     func(i int) ([]any, error)
+	}{
+		{"orders", orderColumns, len(f.orders), func(i int) ([]any, error) {
+			j, o := f.orders[i], f.orders[i].order
+			return []any{j.position, o.OrderUID, j.digest[:], o.TrackNumber, o.Entry, o.Locale, o.InternalSignature,
+				o.CustomerID, o.DeliveryService, o.ShardKey, o.SmID, j.created, o.DateCreated, o.OofShard}, nil
+		}},
+		{"deliveries", deliveryColumns, len(f.orders), func(i int) ([]any, error) {
+			d := f.orders[i].order.Delivery
+			return []any{f.orders[i].position, d.Name, d.Phone, d.Zip, d.City, d.Address, d.Region, d.Email}, nil
+		}},
+		{"payments", paymentColumns, len(f.orders), func(i int) ([]any, error) {
+			p := f.orders[i].order.Payment
+			return []any{f.orders[i].position, p.Transaction, p.RequestID, p.Currency, p.Provider, p.Amount, p.PaymentDT,
+				p.Bank, p.DeliveryCost, p.GoodsTotal, p.CustomFee}, nil
+		}},
+		{"items", itemColumns, len(items), func(i int) ([]any, error) { return items[i], nil }},
+		{"duplicates", duplicateColumns, len(f.duplicates), func(i int) ([]any, error) {
+			return []any{f.duplicates[i].position, f.duplicates[i].first}, nil
+		}},
+		{"dead_letters", deadLetterColumns, len(f.dead), func(i int) ([]any, error) {
+			d := f.dead[i].dead
+			var first *int64
+			if d.first > 0 {
+				first = &d.first
+			}
+			return []any{f.dead[i].position, string(d.reason), d.sentence, d.violations, schemaVersion, first}, nil
+		}},
+	} {
+		if t.n == 0 {
+			continue
+		}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, pgx.CopyFromSlice(t.n, t.row)); err != nil {
+			return fmt.Errorf("copy %d rows into %s: %w", t.n, t.name, err)
+		}
+	}
+	return nil
+}

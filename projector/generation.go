@@ -1,0 +1,129 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/sql"
+)
+
+// generation is one set of the projection's tables, in a database schema of its own.
+type generation struct {
+	name    string
+	current bool // it is in service
+}
+
+// A generation whose schema was dropped by hand is none.
+const generationSQL = `
+select name, current
+from generations
+where fingerprint = $1
+    and to_regnamespace(name) is not null
+order by current desc, created_at desc
+limit 1`
+
+// openGeneration returns the generation that this program projects into, and puts it in front of conn's
+// search path. When there is none with its fingerprint, it is made: it is in service at once if nothing
+// else is, and otherwise built beside the one that is, until it has caught up.
+func openGeneration(ctx context.Context, conn *pgx.Conn) (g generation, err error) {
+	err = conn.QueryRow(ctx, generationSQL, fingerprint()).Scan(&g.name, &g.current)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			g, err = createGeneration(ctx, tx)
+			return err
+		})
+	}
+	if err != nil {
+		return g, fmt.Errorf("open a generation: %w", err)
+	}
+	if _, err = conn.Exec(ctx, searchPathSQL, g.name, false); err != nil {
+		return g, fmt.Errorf("choose %s: %w", g.name, err)
+	}
+	return g, nil
+}
+
+const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', public', $2)`
+
+// What is neither in service nor being built is what an abandoned or replaced generation left behind.
+const staleGenerationsSQL = `
+delete from generations
+where not current
+    or to_regnamespace(name) is null
+returning name`
+
+const insertGenerationSQL = `
+insert into generations (name, fingerprint, current)
+select 'generation_' || coalesce(max(substring(name from '\d+$')::integer), 0) + 1, $1, count(*) filter (where current) = 0
+from generations
+returning name, current`
+
+const insertReasonSQL = `
+insert into reasons (code, sentence, help)
+values ($1, $2, $3)`
+
+func createGeneration(ctx context.Context, tx pgx.Tx) (g generation, err error) {
+	rows, err := tx.Query(ctx, staleGenerationsSQL)
+	if err != nil {
+		return g, err
+	}
+	stale, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return g, err
+	}
+	for _, name := range stale {
+		if _, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`); err != nil {
+			return g, err
+		}
+	}
+	if err := tx.QueryRow(ctx, insertGenerationSQL, fingerprint()).Scan(&g.name, &g.current); err != nil {
+		return g, err
+	}
+	if _, err := tx.Exec(ctx, `create schema `+pgx.Identifier{g.name}.Sanitize()); err != nil {
+		return g, err
+	}
+	if _, err := tx.Exec(ctx, searchPathSQL, g.name, true); err != nil {
+		return g, err
+	}
+	// Several statements in one string need the simple protocol.
+	if _, err := tx.Exec(ctx, sql.Generation, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return g, err
+	}
+	for _, r := range reasons {
+		if _, err := tx.Exec(ctx, insertReasonSQL, r.code, r.sentence, r.help); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+const retireGenerationSQL = `
+update generations
+set current = false
+where current`
+
+const serveGenerationSQL = `
+update generations
+set current = true
+where name = $1`
+
+// serve puts a generation that has caught up in the place of the one in service.
+func (g *generation) serve(ctx context.Context, conn *pgx.Conn) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, retireGenerationSQL); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, serveGenerationSQL, g.name); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, notifyProjectionSQL)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("put %s in service: %w", g.name, err)
+	}
+	g.current = true
+	return nil
+}

@@ -1,0 +1,113 @@
+package projector
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"orderbox"
+	"orderbox/inbox"
+)
+
+// judgement is what a message means taken for itself: an order, or a dead letter. Whether the order is
+// a duplicate or a conflict depends on what was projected before, and is seen when it is written.
+type judgement struct {
+	position int64
+	dead     *deadLetter // nil for an order
+
+	order   *orderbox.Order
+	created time.Time // the order's date_created
+	digest  [sha256.Size]byte
+}
+
+// deadLetter is why a message was refused.
+type deadLetter struct {
+	reason     Reason
+	sentence   string
+	violations []violation
+	first      int64 // the position of the order that a conflict lost to
+}
+
+// judge judges one payload, by its bytes and the schema alone.
+func (s *schema) judge(entry inbox.Entry) judgement {
+	j := judgement{position: entry.Position}
+	value, err := parse(entry.Payload)
+	if err != nil {
+		j.dead = malformedLetter(err)
+		return j
+	}
+	if found, more := s.violations(value); len(found) > 0 {
+		j.dead = invalidLetter(found, more)
+		return j
+	}
+	if j.order, err = decode(entry.Payload); err == nil {
+		j.created, err = instant(j.order.DateCreated)
+	}
+	if err != nil {
+		// The schema and the decoder disagree: still the message's fault, and still one verdict.
+		j.dead = invalidLetter([]violation{{Keyword: "format", Message: "cannot be read as an order"}}, 0)
+		return j
+	}
+	j.digest = sha256.Sum256(j.order.JSON())
+	return j
+}
+
+func malformedLetter(err error) *deadLetter {
+	m, ok := err.(*malformed)
+	if !ok {
+		m = &malformed{message: "no strict JSON"}
+	}
+	return &deadLetter{
+		reason:     Malformed,
+		sentence:   fmt.Sprintf("The message is not strict JSON: %s, at byte %d.", m.message, m.offset),
+		violations: []violation{{m.pointer, "json", m.message}},
+	}
+}
+
+func invalidLetter(found []violation, more int) *deadLetter {
+	place := found[0].Pointer
+	if place == "" {
+		place = "the message as a whole"
+	}
+	sentence := fmt.Sprintf("The order breaks the schema: %s %s.", place, found[0].Message)
+	if n := len(found) + more; n > 1 {
+		sentence = fmt.Sprintf("The order breaks the schema in %d places; the first: %s %s.", n, place, found[0].Message)
+	}
+	return &deadLetter{reason: Invalid, sentence: sentence, violations: found}
+}
+
+func conflictLetter(first int64) *deadLetter {
+	return &deadLetter{
+		reason:     Conflict,
+		sentence:   fmt.Sprintf("Message %d made an order with this order_uid and other content first.", first),
+		violations: []violation{{"/order_uid", "unique", fmt.Sprintf("is that of the order of message %d", first)}},
+		first:      first,
+	}
+}
+
+func refusedLetter(state string) *deadLetter {
+	return &deadLetter{
+		reason:     Refused,
+		sentence:   fmt.Sprintf("The database refused the order (SQLSTATE %s).", state),
+		violations: []violation{{"", "database", "was refused by the database with SQLSTATE " + state}},
+	}
+}
+
+// judgeAll judges a batch on every core; the judgements are in the order of the entries.
+func (s *schema) judgeAll(entries []inbox.Entry) []judgement {
+	judged := make([]judgement, len(entries))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(entries)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(entries); i = int(next.Add(1)) - 1 {
+				judged[i] = s.judge(entries[i])
+			}
+		})
+	}
+	workers.Wait()
+	return judged
+}

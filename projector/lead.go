@@ -1,0 +1,64 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	leadPoll    = time.Second
+	leadTimeout = 5 * time.Second
+)
+
+// The server notices within about ten seconds that the network to a leader is cut, and frees the lock.
+// On a unix socket these settings have no effect.
+const keepaliveSQL = `
+select set_config('tcp_keepalives_idle', '4', false), set_config('tcp_keepalives_interval', '2', false),
+    set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)`
+
+const tryLeadSQL = `select pg_try_advisory_lock(hashtext('orderbox projector'))`
+
+// lead waits until this process is the one projector, and returns the connection that makes it so.
+//
+// The lock belongs to the connection, and every write of the projector goes over that same connection:
+// a projector that lost the lock has lost the means to write with it, so that one which was thought dead
+// cannot come back and write beside its successor.
+func lead(ctx context.Context, pool *pgxpool.Pool, standby func()) (*pgx.Conn, error) {
+	connecting, cancel := context.WithTimeout(ctx, leadTimeout)
+	defer cancel()
+	pooled, err := pool.Acquire(connecting)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	conn := pooled.Hijack()
+	if _, err = conn.Exec(connecting, keepaliveSQL); err == nil {
+		err = waitForLead(ctx, conn, standby)
+	}
+	if err != nil {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("wait to be the one projector: %w", err)
+	}
+	return conn, nil
+}
+
+func waitForLead(ctx context.Context, conn *pgx.Conn, standby func()) error {
+	for {
+		trying, cancel := context.WithTimeout(ctx, leadTimeout)
+		var leads bool
+		err := conn.QueryRow(trying, tryLeadSQL).Scan(&leads)
+		cancel()
+		if err != nil || leads {
+			return err
+		}
+		standby()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(leadPoll):
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package projector
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/internal/grace"
+)
+
+// Notifications is the PostgreSQL channel that is notified in every transaction that projects.
+const Notifications = "orderbox_projection"
+
+const notifyProjectionSQL = `select pg_notify('` + Notifications + `', '')`
+
+// errMoved says that the checkpoint is not where this projector left it.
+var errMoved = errors.New("another projector moved the checkpoint")
+
+// fates is what became of a batch: each message is in exactly one of the slices.
+type fates struct {
+	orders     []judgement
+	duplicates []duplicate
+	dead       []judgement
+}
+
+// duplicate is a message whose order was there already.
+type duplicate struct{ position, first int64 }
+
+const checkpointSQL = `
+select position
+from checkpoint`
+
+const moveCheckpointSQL = `
+update checkpoint
+set position = $2,
+    orders = orders + $3,
+    duplicates = duplicates + $4,
+    dead_letters = dead_letters + $5
+where position = $1`
+
+// write projects a batch in one transaction: its rows, its dead letters and the checkpoint, from where it
+// stands to the batch's last message. So each message is projected exactly once, whatever happens: a
+// transaction whose commit got lost is seen in the checkpoint. What has begun when ctx ends is finished.
+func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64, judged []judgement) (f fates, err error) {
+	if err := ctx.Err(); err != nil {
+		return fates{}, err
+	}
+	ctx, release := grace.Context(ctx, finishDeadline)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		known, err := knownOrders(ctx, tx, judged)
+		if err != nil {
+			return err
+		}
+		f = decide(judged, known)
+		last := judged[len(judged)-1].position
+		tag, err := tx.Exec(ctx, moveCheckpointSQL, checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead))
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() != 1 {
+			return errMoved
+		}
+		if err := f.copyTo(ctx, tx, p.schema.version); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, notifyProjectionSQL)
+		return err
+	})
+	if err != nil {
+		return fates{}, fmt.Errorf("project %d messages after %d: %w", len(judged), checkpoint, err)
+	}
+	return f, nil
+}
+
+// known is an order that was projected before.
+type known struct {
+	position int64
+	digest   [sha256.Size]byte
+}
+
+const knownOrdersSQL = `
+select order_uid, position, digest
+from orders
+where order_uid = any($1)`
+
+func knownOrders(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string]known, error) {
+	uids := make([]string, 0, len(judged))
+	for _, j := range judged {
+		if j.dead == nil {
+			uids = append(uids, j.order.OrderUID)
+		}
+	}
+	found := make(map[string]known, len(uids))
+	rows, err := tx.Query(ctx, knownOrdersSQL, uids)
+	if err != nil {
+		return nil, err
+	}
+	var uid string
+	var position int64
+	var digest []byte
+	_, err = pgx.ForEachRow(rows, []any{&uid, &position, &digest}, func() error {
+		found[uid] = known{position, [sha256.Size]byte(digest)}
+		return nil
+	})
+	return found, err
+}
+
+// decide tells new orders from duplicates and conflicts; of several in one batch the first counts.
+func decide(judged []judgement, orders map[string]known) (f fates) {
+	for _, j := range judged {
+		if j.dead != nil {
+			f.dead = append(f.dead, j)
+			continue
+		}
+		first, there := orders[j.order.OrderUID]
+		switch {
+		case !there:
+			orders[j.order.OrderUID] = known{j.position, j.digest}
+			f.orders = append(f.orders, j)
+		case first.digest == j.digest:
+			f.duplicates = append(f.duplicates, duplicate{j.position, first.position})
+		default:
+			f.dead = append(f.dead, judgement{position: j.position, dead: conflictLetter(first.position)})
+		}
+	}
+	return f
+}
