@@ -27,7 +27,8 @@ type Pair struct {
 }
 
 // Write replaces the file at path by the pairs, in their order. The directory must be there. A key that
-// is empty, or holds white space, '=' or '#', and a value with a line break are errors.
+// is empty, or holds white space, '=' or '#', and a value that Read would not give back (a line break,
+// white space at an end) are errors.
 func Write(path string, pairs []Pair) (err error) {
 	var text strings.Builder
 	text.WriteString("# Written by `orderbox up` at each start: changes are lost.\n")
@@ -35,8 +36,8 @@ func Write(path string, pairs []Pair) (err error) {
 		if p.Key == "" || strings.ContainsAny(p.Key, "=# \t\r\n") {
 			return fmt.Errorf("write %s: %q cannot be a key", path, p.Key)
 		}
-		if strings.ContainsAny(p.Value, "\r\n") {
-			return fmt.Errorf("write %s: the value of %s has a line break", path, p.Key)
+		if strings.ContainsAny(p.Value, "\r\n") || p.Value != strings.TrimSpace(p.Value) {
+			return fmt.Errorf("write %s: the value of %s has a line break, or white space at an end", path, p.Key)
 		}
 		fmt.Fprintf(&text, "%s=%s\n", p.Key, p.Value)
 	}

@@ -77,7 +77,7 @@ func TestReadIsPlain(t *testing.T) {
 func TestWriteRefusesWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, p := range []Pair{{"", "v"}, {"A B", "v"}, {"A=B", "v"}, {"#A", "v"}, {"A", "v\nB=w"}} {
+	for _, p := range []Pair{{"", "v"}, {"A B", "v"}, {"A=B", "v"}, {"#A", "v"}, {"A", "v\nB=w"}, {"A", "v "}} {
 		if err := Write(filepath.Join(dir, "env"), []Pair{p}); err == nil {
 			t.Errorf("wrote %q", p)
 		}
