@@ -40,6 +40,9 @@ func (m *malformed) Error() string { return fmt.Sprintf("%s at byte %d", m.messa
 // nothing before or behind, bounded depth and numbers. Numbers stay as they are spelt. The error is a
 // *malformed.
 func parse(payload []byte) (any, error) {
+	if bytes.HasPrefix(payload, []byte("\ufeff")) {
+		return nil, &malformed{message: "a byte order mark before the JSON"}
+	}
 	d := jsontext.NewDecoder(bytes.NewReader(payload))
 	value, err := parseValue(d)
 	if err != nil {
@@ -127,7 +130,7 @@ func explain(d *jsontext.Decoder, err error) *malformed {
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			m.message = "the JSON ends too early"
 		default:
-			m.message = "no strict JSON"
+			m.message = "a syntax error or invalid Unicode"
 		}
 	}
 	if errors.Is(err, io.EOF) {

@@ -1,5 +1,7 @@
 // Package sql is the database itself: the migrations of the log, the tables of a projection, the roles,
-// and how a pool is opened. The statements that work on the tables stand in the packages that run them.
+// and how a pool is opened.
+//
+// In: an administrator's URL, or the service's. Out: a database that is up to date, or a pool.
 //
 // Each table has one package that writes it; reading goes with the flow.
 //
@@ -19,5 +21,5 @@
 //
 // Concurrency: Migrate may run in several processes at once; one does the work.
 //
-// Not here: any statement of a stage.
+// Not here: the statements that work on the tables stand in the packages that run them.
 package sql

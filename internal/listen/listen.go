@@ -7,6 +7,8 @@
 // listens first and wakes then, so nothing falls between reading and listening.
 //
 // Concurrency: one goroutine, the caller's, with one connection of the pool.
+//
+// Not here: notifying, and reading what there is.
 package listen
 
 import (

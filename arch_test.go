@@ -1,0 +1,239 @@
+package orderbox_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The import policy. Data flows one way, and imports point at the log from both sides. When this test
+// fails, the import is most likely wrong: change the design before you change this text.
+//
+// What stands left of "<" may be imported by what stands right of it; nothing is implied transitively.
+const policy = `
+	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/verify
+	internal/retry < internal/listen
+	internal/envfile < internal/cli
+	orderbox < publisher
+	inbox, internal/retry, internal/grace < ingest
+	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen < projector
+	orderbox, static, internal/retry, internal/listen < query
+	sql, internal/local < internal/testservers
+	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
+	internal/cli, internal/envfile, internal/local, internal/retry, internal/verify < cmd/orderbox
+	publisher, internal/cli < cmd/publish
+`
+
+// Who may import what of others' making. What is not listed may be imported anywhere.
+var fences = map[string]string{
+	"github.com/nats-io/stan.go":                  "ingest publisher",
+	"github.com/nats-io/nats.go":                  "ingest publisher",
+	"github.com/nats-io/nats-streaming-server":    "internal/local",
+	"github.com/nats-io/nats-server":              "internal/local",
+	"github.com/fergusstrange/embedded-postgres":  "internal/local",
+	"github.com/santhosh-tekuri/jsonschema":       "projector",
+	"github.com/go-json-experiment/json":          "projector",
+	"github.com/gorilla/mux":                      "query",
+	"github.com/pressly/goose":                    "sql",
+	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
+	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/verify",
+	"github.com/testcontainers/testcontainers-go": "internal/testservers",
+	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
+	"net/http":                                    "query cmd/orderbox internal/testservers",
+	"database/sql":                                "",
+	"orderbox/internal/testservers":               "",
+}
+
+// Longer than the house allows, each with its reason.
+var exceptions = map[string]string{
+	"publisher/vocabulary.go markets": "a table of words",
+}
+
+const (
+	maxFileLines     = 400
+	maxFunctionLines = 70
+)
+
+// file is one parsed Go file of the repository.
+type file struct {
+	path string // from the root, with slashes
+	test bool
+	text string
+	set  *token.FileSet
+	ast  *ast.File
+}
+
+func (f file) pkg() string {
+	if dir := path.Dir(f.path); dir != "." {
+		return dir
+	}
+	return "orderbox"
+}
+
+func parseTree(t *testing.T) []file {
+	t.Helper()
+	var files []file
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		f := file{path: filepath.ToSlash(p), test: strings.HasSuffix(p, "_test.go"), text: string(text), set: token.NewFileSet()}
+		f.ast, err = parser.ParseFile(f.set, p, text, parser.ParseComments|parser.SkipObjectResolution)
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestImportsFollowThePolicy(t *testing.T) {
+	allowed := map[string][]string{}
+	for line := range strings.SplitSeq(strings.TrimSpace(policy), "\n") {
+		from, to, _ := strings.Cut(strings.TrimSpace(line), " < ")
+		for importer := range strings.SplitSeq(to, ", ") {
+			allowed[importer] = append(allowed[importer], strings.Split(from, ", ")...)
+		}
+	}
+	for _, f := range parseTree(t) {
+		if f.test {
+			continue
+		}
+		if _, ok := allowed[f.pkg()]; !ok {
+			t.Errorf("%s: package %s is not in the policy", f.path, f.pkg())
+		}
+		for _, spec := range f.ast.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if imported == "orderbox" || strings.HasPrefix(imported, "orderbox/") {
+				name := strings.TrimPrefix(imported, "orderbox/")
+				if !slices.Contains(allowed[f.pkg()], name) {
+					t.Errorf("%s imports %s, against the policy", f.path, name)
+				}
+			}
+			for fenced, users := range fences {
+				if (imported == fenced || strings.HasPrefix(imported, fenced+"/")) && !slices.Contains(strings.Fields(users), f.pkg()) {
+					t.Errorf("%s imports %s, which is for %q only", f.path, imported, users)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	docs := map[string]string{}
+	for _, f := range parseTree(t) {
+		if !f.test {
+			docs[f.pkg()] += f.ast.Doc.Text()
+		}
+	}
+	for pkg, doc := range docs {
+		want := []string{"Package " + path.Base(pkg) + " "}
+		if strings.HasPrefix(pkg, "cmd/") {
+			want = []string{"Program " + path.Base(pkg) + " "}
+		} else if pkg != "orderbox" {
+			want = append(want, "In: ", "Concurrency", "Not here: ")
+		}
+		for _, w := range want {
+			if !strings.Contains(doc, w) {
+				t.Errorf("the comment of package %s lacks %q", pkg, w)
+			}
+		}
+	}
+}
+
+func TestFilesAndFunctionsStaySmall(t *testing.T) {
+	check := func(what string, lines, limit int) {
+		if lines > limit && exceptions[what] == "" {
+			t.Errorf("%s has %d lines, more than %d", what, lines, limit)
+		}
+	}
+	for _, f := range parseTree(t) {
+		check(f.path, strings.Count(f.text, "\n"), maxFileLines)
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				lines := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line
+				check(f.path+" "+fn.Name.Name, lines, maxFunctionLines)
+			}
+		}
+	}
+}
+
+func TestNothingHappensBehindTheReadersBack(t *testing.T) {
+	vague := []string{"util", "utils", "common", "helpers", "models", "types", "manager", "service", "core"}
+	selectAll := regexp.MustCompile(`(?i)select\s+\*`)
+	for _, f := range parseTree(t) {
+		if slices.Contains(vague, path.Base(f.pkg())) {
+			t.Errorf("%s: the package's name says nothing", f.path)
+		}
+		if !f.test && selectAll.MatchString(f.text) {
+			t.Errorf("%s: name the columns", f.path)
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init function", f.path)
+			}
+		}
+		if f.test && f.path != "arch_test.go" && strings.Contains(f.text, "time.Sleep(") {
+			t.Errorf("%s sleeps: wait for a signal or poll with a deadline", f.path)
+		}
+	}
+}
+
+// Each table has one package that writes to it.
+var writers = map[string]string{
+	"inbox":       "inbox",
+	"generations": "projector",
+	"reasons":     "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
+	"items": "projector", "duplicates": "projector", "dead_letters": "projector",
+}
+
+func TestEachTableHasOneWriter(t *testing.T) {
+	write := regexp.MustCompile(`(?i)\b(?:insert into|update|delete from|truncate)\s+([a-z_]+)`)
+	seen := map[string]bool{}
+	for _, f := range parseTree(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			for _, m := range write.FindAllStringSubmatch(lit.Value, -1) {
+				if owner, known := writers[m[1]]; known {
+					seen[m[1]] = true
+					if owner != f.pkg() {
+						t.Errorf("%s writes table %s, which is %s's", f.path, m[1], owner)
+					}
+				}
+			}
+			return true
+		})
+	}
+	for _, table := range []string{"inbox", "generations", "checkpoint", "reasons"} {
+		if !seen[table] {
+			t.Errorf("nobody writes %s: does this test still find statements? It saw %v", table, slices.Sorted(maps.Keys(seen)))
+		}
+	}
+}
