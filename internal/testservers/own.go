@@ -1,0 +1,132 @@
+package testservers
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"orderbox/internal/local"
+)
+
+// OwnedPostgres is a PostgreSQL server of one test, which stops and starts it as it likes. Its methods
+// fail the test when they cannot; call them from the test's goroutine, one at a time.
+type OwnedPostgres struct {
+	tb      testing.TB
+	options local.PostgresOptions
+	server  *local.Postgres
+}
+
+// OwnPostgres starts a PostgreSQL server for this test alone. It ends with the test.
+func OwnPostgres(tb testing.TB) *OwnedPostgres {
+	tb.Helper()
+	p := &OwnedPostgres{tb: tb, options: local.PostgresOptions{Dir: filepath.Join(mustMakeDir(tb), "postgres")}}
+	p.Start()
+	p.options.Port = p.server.Port() // the next starts take the same
+	tb.Cleanup(p.Stop)
+	return p
+}
+
+// Database migrates the database orderbox and returns it.
+func (p *OwnedPostgres) Database() DB {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), migrateTimeout)
+	defer cancel()
+	if err := migrate(ctx, p.server.URL("postgres"), "orderbox"); err != nil {
+		p.tb.Fatalf("migrate the test's database: %v", err)
+	}
+	return newDB(p.server.URL("orderbox"))
+}
+
+// Start starts the server again, on the same port and data.
+func (p *OwnedPostgres) Start() {
+	p.tb.Helper()
+	server, err := local.StartPostgres(context.Background(), p.options)
+	if err != nil {
+		p.tb.Fatalf("start the test's PostgreSQL: %v", err)
+	}
+	p.server = server
+}
+
+// Stop stops the server in an orderly way: connections end, nothing committed is lost.
+func (p *OwnedPostgres) Stop() {
+	p.tb.Helper()
+	if err := p.server.Stop(context.Background()); err != nil {
+		p.tb.Errorf("stop the test's PostgreSQL: %v", err)
+	}
+}
+
+// Crash ends the server at once: the next start replays its log.
+func (p *OwnedPostgres) Crash() {
+	p.tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.server.Stop(ctx) // the error says that it had no time
+}
+
+// OwnedBroker is a STAN server of one test, which stops and starts it as it likes. Its methods fail the
+// test when they cannot; call them from the test's goroutine, one at a time.
+type OwnedBroker struct {
+	STAN
+	tb      testing.TB
+	options local.STANOptions
+	server  *local.STAN
+}
+
+// OwnBroker starts a STAN server with a store on disk for this test alone. It ends with the test.
+func OwnBroker(tb testing.TB) *OwnedBroker {
+	tb.Helper()
+	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(mustMakeDir(tb), "stan"), ClusterID: testCluster}}
+	b.Start()
+	b.STAN = STAN{URL: b.server.URL(), Cluster: testCluster}
+	u, err := url.Parse(b.URL)
+	if err == nil {
+		b.options.Port, err = strconv.Atoi(u.Port()) // the next starts take the same
+	}
+	if err != nil {
+		tb.Fatalf("the test's STAN server is at %s: %v", b.URL, err)
+	}
+	tb.Cleanup(b.Stop)
+	return b
+}
+
+// Start starts the server again, on the same port and store.
+func (b *OwnedBroker) Start() {
+	b.tb.Helper()
+	server, err := local.StartSTAN(b.options)
+	if err != nil {
+		b.tb.Fatalf("start the test's STAN server: %v", err)
+	}
+	b.server = server
+}
+
+// Stop stops the server; what it confirmed stays in its store.
+func (b *OwnedBroker) Stop() { b.server.Stop() }
+
+// Wipe stops the server and starts it with an empty store: without messages and durables, and counting
+// from 1 again.
+func (b *OwnedBroker) Wipe() {
+	b.tb.Helper()
+	b.Stop()
+	if err := os.RemoveAll(b.options.Dir); err != nil {
+		b.tb.Fatalf("wipe the test's STAN store: %v", err)
+	}
+	b.Start()
+}
+
+// mustMakeDir makes a directory that is removed after the test, once what was registered later is done.
+func mustMakeDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := makeDir()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Error(err)
+		}
+	})
+	return dir
+}
