@@ -1,0 +1,184 @@
+package publisher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// maxInFlightBytes bounds the payloads that are published and not yet confirmed, beside Options.Window.
+// One message may always be in flight, however large.
+const maxInFlightBytes = 16 << 20
+
+// ErrNoBroker says that no session could be had at the start.
+var ErrNoBroker = errors.New("no broker answers")
+
+// Options says where and how to publish. URL, Cluster and Channel are needed, all else has a default.
+type Options struct {
+	// URL is the NATS server's, or several with commas between them.
+	URL string
+	// Cluster is the STAN cluster's id.
+	Cluster string
+	// Channel is where to publish.
+	Channel string
+	// ClientID names the publisher to the broker, which knows one session by each name: two publishers of
+	// one name throw each other out. Default: a random one for each call of Publish.
+	ClientID string
+	// Window is how many messages may be unconfirmed at a time. Default 1024.
+	Window int
+	// Rate is the most messages per second that are taken from the sequence. 0 is no limit.
+	Rate float64
+	// ConnectWait is how long the first session is tried for. Default 10 s. Later ones are tried for ever.
+	ConnectWait time.Duration
+	// AckWait is after how long without a confirmation a message is published again. Default 10 s.
+	AckWait time.Duration
+	// StopWait is how long confirmations are waited for after the context has ended. Default 5 s.
+	StopWait time.Duration
+	// Progress, if set, is called after each confirmation, from the goroutine that called Publish.
+	Progress func(Result)
+	// Skipped, if set, is called for each message that the broker can never take because it is too large,
+	// with its number in the sequence (from 1), from the goroutine that called Publish.
+	Skipped func(number int64, err error)
+	// Log hears of lost sessions and repeated attempts. Default: nobody.
+	Log *slog.Logger
+}
+
+// Result is what became of a sequence, in messages.
+type Result struct {
+	// Confirmed are stored by the broker.
+	Confirmed int64
+	// Retried is how often a message was published once more. So many may be on the channel twice.
+	Retried int64
+	// Skipped were too large for the broker.
+	Skipped int64
+	// Unconfirmed were published, but the end came before the broker confirmed them. They may be there.
+	Unconfirmed int64
+}
+
+// Publisher publishes on one channel.
+type Publisher struct {
+	o Options
+}
+
+// New checks the options; nothing is connected yet. All that is wrong with them is reported at once.
+func New(o Options) (*Publisher, error) {
+	var problems []error
+	if o.URL == "" {
+		problems = append(problems, errors.New("the broker's URL is empty"))
+	}
+	if o.Cluster == "" {
+		problems = append(problems, errors.New("the cluster id is empty"))
+	}
+	if !channelValid(o.Channel) {
+		problems = append(problems, fmt.Errorf("channel %q: it takes words with dots between them, without / * > and space", o.Channel))
+	}
+	if o.Rate < 0 || math.IsNaN(o.Rate) || math.IsInf(o.Rate, 0) {
+		problems = append(problems, fmt.Errorf("rate %g: it is a number of messages per second, or 0", o.Rate))
+	}
+	if o.Window < 0 || o.ConnectWait < 0 || o.AckWait < 0 || o.StopWait < 0 {
+		problems = append(problems, errors.New("window and waits cannot be negative"))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	o.Window = cmp.Or(o.Window, 1024)
+	o.ConnectWait = cmp.Or(o.ConnectWait, 10*time.Second)
+	o.AckWait = cmp.Or(o.AckWait, 10*time.Second)
+	o.StopWait = cmp.Or(o.StopWait, 5*time.Second)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Publisher{o: o}, nil
+}
+
+// Publish publishes the payloads byte for byte and returns when the broker has confirmed all of them, or
+// when ctx ends; it then waits up to StopWait for confirmations, and the error says that it was stopped.
+//
+// At least once: a message whose confirmation does not come in time, or whose session is lost before, is
+// published again, with growing pauses and for as long as ctx lasts. It may so come twice, and never not
+// at all. Messages are published in the order of the sequence, and are stored in it as long as nothing is
+// published again; what is, comes before anything new, in its own order.
+//
+// The error is ErrNoBroker (wrapped, with its cause) when there was none at the start; the sequence's
+// own error, which ends it, once all before it is confirmed; or what the broker says when it goes on
+// refusing one message. The Result holds in every case.
+//
+// A payload must not be changed after it was yielded. The sequence is pulled from a goroutine of its
+// own, so a sequence that blocks holds up no confirmation; when ctx ends while it blocks, that goroutine
+// ends only when the sequence yields again. Publish may be called several times, also concurrently unless
+// ClientID is set.
+func (p *Publisher) Publish(ctx context.Context, messages iter.Seq2[[]byte, error]) (Result, error) {
+	r := newRun(p.o)
+	if err := r.connect(ctx, p.o.ConnectWait); err != nil {
+		return Result{}, fmt.Errorf("%w at %s: %w", ErrNoBroker, hosts(p.o.URL), err)
+	}
+	defer func() { r.session.close() }() // the last one, which need not be the first
+
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	go pull(feeding, messages, p.o.Rate, r.feed)
+	err := r.loop(ctx)
+	return r.result, err
+}
+
+// item is one step of a sequence.
+type item struct {
+	payload []byte
+	err     error
+}
+
+// pull hands over the sequence at the rate, until it ends or ctx does, and then closes feed.
+func pull(ctx context.Context, messages iter.Seq2[[]byte, error], perSecond float64, feed chan<- item) {
+	defer close(feed)
+	limit := rate.NewLimiter(rate.Inf, 1)
+	if perSecond > 0 {
+		// Timers are coarse: what a hundredth of a second missed may be made up for.
+		limit = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond/100)))
+	}
+	for payload, err := range messages {
+		if limit.Wait(ctx) != nil {
+			return
+		}
+		select {
+		case feed <- item{payload, err}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// channelValid keeps to STAN's rules and to what a NATS subject can hold.
+func channelValid(channel string) bool {
+	if strings.ContainsAny(channel, "/*> \t\r\n") {
+		return false
+	}
+	for token := range strings.SplitSeq(channel, ".") {
+		if token == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// hosts is the URLs without users and passwords.
+func hosts(urls string) string {
+	var found []string
+	for part := range strings.SplitSeq(urls, ",") {
+		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
+			part = "nats://" + part
+		}
+		if u, err := url.Parse(part); err == nil {
+			found = append(found, u.Host)
+		}
+	}
+	return strings.Join(found, ", ")
+}

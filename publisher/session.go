@@ -1,0 +1,57 @@
+package publisher
+
+import (
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+)
+
+const (
+	// A session is given up when three pings, two seconds apart, stay without an answer.
+	pingSeconds = 2
+	pingsOut    = 3
+
+	// How long the broker may take for connecting and for closing, each.
+	requestWait = 2 * time.Second
+	// How long a write to the broker's socket may block.
+	writeWait = 5 * time.Second
+)
+
+// session is one STAN session. It is never mended: stan.go restores nothing, and of a NATS connection
+// that came back nobody knows whether the broker behind it still knows the session. So whatever is lost
+// ends it, and another is built.
+type session struct {
+	conn stan.Conn
+	lost chan struct{} // closed when the session can no longer be used
+}
+
+func openSession(o Options, clientID string) (*session, error) {
+	lost := make(chan struct{})
+	lose := sync.OnceFunc(func() { close(lost) })
+	conn, err := stan.Connect(o.Cluster, clientID,
+		stan.NatsURL(o.URL),
+		stan.NatsOptions(
+			nats.Timeout(requestWait),
+			nats.FlusherTimeout(writeWait),
+			nats.NoReconnect(),
+			nats.ClosedHandler(func(*nats.Conn) { lose() }),
+		),
+		stan.ConnectWait(requestWait),
+		stan.Pings(pingSeconds, pingsOut),
+		stan.SetConnectionLostHandler(func(stan.Conn, error) { lose() }),
+		stan.PubAckWait(o.AckWait),
+		// The loop keeps to the window itself, so PublishAsync never blocks for one.
+		stan.MaxPubAcksInflight(o.Window),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: conn, lost: lost}, nil
+}
+
+// close ends the session. Every publish that is not confirmed yet gets its outcome: stan.go fails it.
+func (s *session) close() {
+	_ = s.conn.Close() // a broker that does not hear it will notice by itself
+}
