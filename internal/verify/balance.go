@@ -1,0 +1,67 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const keptSQL = `
+select c.position, c.orders, c.duplicates, c.dead_letters,
+    (select count(*) from inbox where position > c.position),
+    (select coalesce(max(position), 0) from inbox)
+from checkpoint as c`
+
+const allPendingSQL = `
+select count(*), coalesce(max(position), 0)
+from inbox`
+
+// kept is the balance as the projector's checkpoint has it.
+func kept(ctx context.Context, tx pgx.Tx, g generation) (b Balance, err error) {
+	if g.Name == "" {
+		err = tx.QueryRow(ctx, allPendingSQL).Scan(&b.Pending, &b.Head)
+	} else {
+		err = tx.QueryRow(ctx, keptSQL).Scan(&b.Position, &b.Orders, &b.Duplicates, &b.DeadLetters, &b.Pending, &b.Head)
+	}
+	b.Received = b.Orders + b.Duplicates + b.DeadLetters + b.Pending
+	return b, err
+}
+
+// A checkpoint that is gone counts as one at the beginning.
+const countSQL = `
+with reached as (select coalesce(max(position), 0) as position from checkpoint)
+select r.position,
+    (select count(*) from inbox),
+    (select count(*) from orders),
+    (select count(*) from duplicates),
+    (select count(*) from dead_letters),
+    (select count(*) from inbox where position > r.position),
+    (select coalesce(max(position), 0) from inbox),
+    coalesce((select c.orders from checkpoint as c), 0),
+    coalesce((select c.duplicates from checkpoint as c), 0),
+    coalesce((select c.dead_letters from checkpoint as c), 0)
+from reached as r`
+
+// count fills the balance by counting rows, and compares it with the checkpoint's totals.
+func count(ctx context.Context, tx pgx.Tx, r *Report) error {
+	b := &r.Balance
+	var orders, duplicates, deadLetters int64
+	err := tx.QueryRow(ctx, countSQL).Scan(&b.Position, &b.Received, &b.Orders, &b.Duplicates, &b.DeadLetters,
+		&b.Pending, &b.Head, &orders, &duplicates, &deadLetters)
+	if err != nil {
+		return err
+	}
+	for _, total := range []struct {
+		what          string
+		kept, counted int64
+	}{
+		{"the checkpoint's total of orders is not their count", orders, b.Orders},
+		{"the checkpoint's total of duplicates is not their count", duplicates, b.Duplicates},
+		{"the checkpoint's total of dead letters is not their count", deadLetters, b.DeadLetters},
+	} {
+		if off := max(total.kept-total.counted, total.counted-total.kept); off > 0 {
+			r.Broken = append(r.Broken, Finding{Law: 3, What: total.what, Count: off, Examples: []int64{b.Position}})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,22 @@
+// Package verify counts what came in against what became of it, and checks the laws that a running
+// system can check of itself.
+//
+// In: the inbox, the generation of the projection that is in service, and the catalogue's privileges;
+// by SQL alone, in one snapshot. Out: a balance, and a finding for each law that does not hold.
+//
+// Laws checked here, by their numbers in the design: 2 (the service may only add to the inbox and read
+// it), 3 (one message, one fate), 4 (an order is whole, as a replay would write it). The other laws are
+// about time or about processes that die; tests check those.
+//
+// Gaps in a broker's numbering are counted and shown, and break no law: what is missing was never
+// acknowledged by us, so the broker dropped it (its limits, or a lost store) or somebody else reads with
+// our durable. A gap may also close again while several replicas are at work.
+//
+// Trusted: what a primary key, a unique constraint or a foreign key of one table forbids is not looked
+// for again, save the identity of a message, on which the rest stands.
+//
+// Concurrency: everything may be called by anybody at any time, as the service's role or the reader's.
+// Nothing is locked but against the dropping of the tables that are being read.
+//
+// Not here: any code of a stage, for a checker that shares code with what it checks shares its errors.
+package verify
