@@ -152,7 +152,6 @@ func serverArguments(o PostgresOptions, data string, port int) []string {
 	}
 	if !o.Durable {
 		settings["fsync"] = "off"
-		settings["synchronous_commit"] = "off"
 		settings["full_page_writes"] = "off"
 	}
 	maps.Copy(settings, o.Settings)

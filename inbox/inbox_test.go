@@ -1,0 +1,253 @@
+package inbox_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderbox/inbox"
+	"orderbox/internal/testservers"
+	"orderbox/sql"
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+func mustOpen(tb testing.TB, url string, conns int32) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), url, "test", conns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+func mustAppend(tb testing.TB, box *inbox.Inbox, messages ...inbox.Message) int {
+	tb.Helper()
+	stored, err := box.Append(tb.Context(), messages)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return stored
+}
+
+func mustRead(tb testing.TB, box *inbox.Inbox, after int64, limit, maxBytes int) []inbox.Entry {
+	tb.Helper()
+	entries, err := box.Read(tb.Context(), after, limit, maxBytes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return entries
+}
+
+var stamp = time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)
+
+func message(sequence int64, payload string) inbox.Message {
+	return inbox.Message{Source: inbox.SourceSTAN, Channel: "orders", Sequence: sequence,
+		StampedAt: stamp.Add(time.Duration(sequence) * time.Millisecond), Payload: []byte(payload)}
+}
+
+func TestEveryByteIsKept(t *testing.T) {
+	t.Parallel()
+	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	half := make([]byte, 512<<10)
+	for i := range half {
+		half[i] = byte(rand.Uint32())
+	}
+	payloads := [][]byte{nil, {}, {0}, []byte("\x00\x01\xff\xfe"), []byte("{\"a\":\"\\u0000\"}"), []byte("Привет 🏠"), half}
+	var messages []inbox.Message
+	for i, p := range payloads {
+		m := message(int64(i+1), "")
+		m.Payload = p
+		messages = append(messages, m)
+	}
+	if stored := mustAppend(t, box, messages...); stored != len(payloads) {
+		t.Fatalf("%d stored, want %d", stored, len(payloads))
+	}
+	for i, e := range mustRead(t, box, 0, 100, 1<<30) {
+		if !bytes.Equal(e.Payload, payloads[i]) {
+			t.Errorf("payload %d came back otherwise", i)
+		}
+	}
+}
+
+func TestARedeliveryIsTheSameMessageAndARestartedBrokerBringsNewOnes(t *testing.T) {
+	t.Parallel()
+	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	mustAppend(t, box, message(1, "a"), message(2, "b"))
+	if stored := mustAppend(t, box, message(2, "b"), message(3, "c"), message(3, "c")); stored != 1 {
+		t.Errorf("%d of two redeliveries and one new message stored", stored)
+	}
+	reborn := message(1, "d")
+	reborn.StampedAt = reborn.StampedAt.Add(time.Hour)
+	other := message(1, "e")
+	other.Channel = "other"
+	if stored := mustAppend(t, box, reborn, other); stored != 2 {
+		t.Errorf("%d stored of a new sequence 1 and of another channel's, want both", stored)
+	}
+	var got strings.Builder
+	for _, e := range mustRead(t, box, 0, 100, 1<<20) {
+		got.Write(e.Payload)
+	}
+	if got.String() != "abcde" {
+		t.Errorf("the log reads %q", got.String())
+	}
+}
+
+func TestAnyStampIsStored(t *testing.T) {
+	t.Parallel()
+	db := testservers.Database(t)
+	box := inbox.New(mustOpen(t, db.ServiceURL, 2), nil)
+	for i, at := range []time.Time{time.Unix(0, 0), time.Unix(0, -1<<63), time.Unix(0, 1<<63-1), time.Now(), time.Now().AddDate(0, 1, 0)} {
+		m := message(int64(i+1), "x")
+		m.StampedAt = at
+		if mustAppend(t, box, m) != 1 {
+			t.Errorf("a message stamped %v is not stored", at)
+		}
+	}
+	var partitions int
+	const partitionsSQL = `select count(distinct tableoid) from inbox`
+	if err := mustOpen(t, db.AdminURL, 1).QueryRow(t.Context(), partitionsSQL).Scan(&partitions); err != nil {
+		t.Fatal(err)
+	}
+	if partitions != 3 {
+		t.Errorf("the messages lie in %d partitions, want this month's, the next one's and the catch-all", partitions)
+	}
+}
+
+func TestABatchIsBoundedInMessagesAndBytes(t *testing.T) {
+	t.Parallel()
+	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	big := strings.Repeat("x", 1000)
+	mustAppend(t, box, message(1, big), message(2, big), message(3, "small"), message(4, big))
+	for _, c := range []struct{ after, limit, bytes, want int }{
+		{0, 2, 1 << 20, 2}, {0, 9, 2500, 3}, {0, 9, 1, 1}, {1, 9, 1500, 2}, {4, 9, 1500, 0},
+	} {
+		if got := len(mustRead(t, box, int64(c.after), c.limit, c.bytes)); got != c.want {
+			t.Errorf("after %d, at most %d messages and %d bytes: %d entries, want %d", c.after, c.limit, c.bytes, got, c.want)
+		}
+	}
+}
+
+// A reader goes on from the last position it saw. Were positions given before an appender's turn, a slow
+// commit would appear behind the reader's back and never be read.
+func TestAReaderNeverPassesAMessage(t *testing.T) {
+	t.Parallel()
+	const writers, appends, size = 8, 40, 5
+	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, writers+2), nil)
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for a := range appends {
+				var batch []inbox.Message
+				for i := range 1 + rand.IntN(2*size) {
+					m := message(int64(a*100+i+1), fmt.Sprint(w, a, i))
+					m.Channel = fmt.Sprint(w)
+					batch = append(batch, m)
+				}
+				if _, err := box.Append(t.Context(), batch); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { group.Wait(); close(done) }()
+
+	var followed []int64
+	for finished := false; ; {
+		after := int64(0)
+		if len(followed) > 0 {
+			after = followed[len(followed)-1]
+		}
+		entries := mustRead(t, box, after, 7, 1<<20)
+		for _, e := range entries {
+			followed = append(followed, e.Position)
+		}
+		if finished && len(entries) == 0 {
+			break
+		}
+		select {
+		case <-done:
+			finished = true
+		default:
+		}
+	}
+	var all []int64
+	for _, e := range mustRead(t, box, 0, 1<<20, 1<<30) {
+		all = append(all, e.Position)
+	}
+	if !slices.Equal(followed, all) {
+		t.Errorf("a reader that followed saw %d messages, the log has %d", len(followed), len(all))
+	}
+}
+
+func TestTheServiceMayAppendAndReadAndNothingElse(t *testing.T) {
+	t.Parallel()
+	db := testservers.Database(t)
+	service := mustOpen(t, db.ServiceURL, 2)
+	mustAppend(t, inbox.New(service, nil), message(1, "a"))
+	for _, statement := range []string{
+		"update inbox set payload = ''", "delete from inbox", "truncate inbox", "drop table inbox",
+		"alter table inbox add column x integer", "update inbox_other set payload = ''", "delete from inbox_other",
+		"truncate inbox_other", "insert into inbox_other (source) values ('x')", "select 1 from inbox_other",
+		"create table sneaky (x integer)", "update goose_db_version set version_id = 0",
+	} {
+		_, err := service.Exec(t.Context(), statement)
+		if pgErr, ok := err.(*pgconn.PgError); !ok || pgErr.Code != "42501" {
+			t.Errorf("%q as the service: %v, want permission denied", statement, err)
+		}
+	}
+	reader := mustOpen(t, db.ReaderURL, 1)
+	if _, err := inbox.New(reader, nil).Append(t.Context(), []inbox.Message{message(2, "b")}); err == nil {
+		t.Error("the reader may append")
+	}
+	if len(mustRead(t, inbox.New(reader, nil), 0, 10, 1<<20)) != 1 {
+		t.Error("the reader cannot read")
+	}
+}
+
+func TestWhatIsKnownOfAChannel(t *testing.T) {
+	t.Parallel()
+	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	if sequence, _, err := box.Last(t.Context(), inbox.SourceSTAN, "orders"); sequence != 0 || err != nil {
+		t.Errorf("the last message of an empty channel is %d, %v", sequence, err)
+	}
+	mustAppend(t, box, message(1, "a"), message(2, "b"), message(5, "c"))
+	sequence, at, err := box.Last(t.Context(), inbox.SourceSTAN, "orders")
+	if want := message(5, "").StampedAt.Truncate(time.Microsecond); sequence != 5 || !at.Equal(want) || err != nil {
+		t.Errorf("the last message is %d at %v, %v", sequence, at, err)
+	}
+	n, err := box.Count(t.Context(), inbox.SourceSTAN, "orders", 2, 5, stamp, stamp.Add(time.Hour))
+	if n != 2 || err != nil {
+		t.Errorf("%d messages of 2 to 5, %v; want 2", n, err)
+	}
+}
+
+// The limit is one commit per append; the lock and the notification are inside it.
+func BenchmarkAppend(b *testing.B) {
+	box := inbox.New(mustOpen(b, testservers.Database(b).ServiceURL, 2), nil)
+	const size = 1000
+	payload := strings.Repeat("x", 1100)
+	sequence := int64(0)
+	for b.Loop() {
+		batch := make([]inbox.Message, size)
+		for i := range batch {
+			sequence++
+			batch[i] = message(sequence, payload)
+		}
+		if stored, err := box.Append(context.Background(), batch); stored != size || err != nil {
+			b.Fatal(stored, err)
+		}
+	}
+	b.ReportMetric(float64(size*b.N)/b.Elapsed().Seconds(), "messages/s")
+}

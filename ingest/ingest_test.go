@@ -1,0 +1,329 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+	"github.com/nats-io/stan.go/pb"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"orderbox/inbox"
+	"orderbox/internal/testservers"
+	"orderbox/sql"
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+func mustOpen(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), url, "test", 4)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+// mustEventually polls until ok, for as long as a slow machine may need.
+func mustEventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s: not within a minute", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// mustStart runs an ingester until the test ends or stop is called.
+func mustStart(tb testing.TB, pool *pgxpool.Pool, broker testservers.STAN, channel string) (g *Ingester, stop func()) {
+	tb.Helper()
+	g, err := New(inbox.New(pool, nil), Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel,
+		ClientID: "ingest-" + channel, Batch: 50, AckWait: 2 * time.Second, Log: slog.New(slog.NewTextHandler(tb.Output(), nil))})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := g.Run(ctx); err != nil {
+			tb.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	tb.Cleanup(stop)
+	return g, stop
+}
+
+var clients atomic.Int64
+
+// mustPublish returns when the broker has confirmed every payload. It goes on trying while the broker is away.
+func mustPublish(tb testing.TB, broker testservers.STAN, channel string, payloads ...string) {
+	tb.Helper()
+	var conn stan.Conn
+	mustEventually(tb, "connect to publish", func() (ok bool) {
+		var err error
+		conn, err = stan.Connect(broker.Cluster, fmt.Sprintf("test-%d-%d", time.Now().UnixNano(), clients.Add(1)), stan.NatsURL(broker.URL))
+		return err == nil
+	})
+	defer conn.Close()
+	for _, p := range payloads {
+		if err := conn.Publish(channel, []byte(p)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func numbered(from, to int) (payloads []string) {
+	for i := from; i <= to; i++ {
+		payloads = append(payloads, fmt.Sprint(i))
+	}
+	return payloads
+}
+
+// mustHold fails the test unless the log comes to hold exactly these payloads, in any order.
+func mustHold(tb testing.TB, pool *pgxpool.Pool, want []string) {
+	tb.Helper()
+	want = slices.Sorted(slices.Values(want))
+	var got []string
+	deadline := time.Now().Add(time.Minute)
+	for !slices.Equal(got, want) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("the log holds %d messages, want %d", len(got), len(want))
+		}
+		got = got[:0]
+		entries, _ := inbox.New(pool, nil).Read(tb.Context(), 0, 1<<20, 1<<30) // an error is the database's absence
+		for _, e := range entries {
+			got = append(got, string(e.Payload))
+		}
+		slices.Sort(got)
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// acks counts the acknowledgements that anybody sends for a channel, by listening to the whole of NATS.
+func acks(tb testing.TB, broker testservers.STAN, channel string) *atomic.Int64 {
+	tb.Helper()
+	var n atomic.Int64
+	nc, err := nats.Connect(broker.URL)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(nc.Close)
+	_, err = nc.Subscribe(">", func(m *nats.Msg) {
+		var ack pb.Ack
+		if ack.Unmarshal(m.Data) == nil && ack.Subject == channel && ack.Sequence > 0 {
+			n.Add(1)
+		}
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		tb.Fatal(err)
+	}
+	return &n
+}
+
+func TestAckOnlyAfterCommit(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	pool, admin := mustOpen(t, db.ServiceURL), mustOpen(t, db.AdminURL)
+	acked := acks(t, broker, channel)
+
+	// Nothing can be committed to the inbox while this transaction is open.
+	lock, err := admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback(context.Background())
+	if _, err := lock.Exec(t.Context(), `lock table inbox in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	g, _ := mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 20)...)
+	mustEventually(t, "everything is received", func() bool { return testutil.ToFloat64(g.metrics.received) >= 20 })
+	waiting := func() (n int) {
+		const waitingSQL = `select count(1) from pg_locks where not granted and relation = 'inbox'::regclass and database = (select oid from pg_database where datname = current_database())`
+		if err := admin.QueryRow(t.Context(), waitingSQL).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	mustEventually(t, "the append waits for the lock", func() bool { return waiting() > 0 })
+	if n := acked.Load(); n != 0 {
+		t.Errorf("%d acknowledgements before anything was committed", n)
+	}
+	if err := lock.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustHold(t, pool, numbered(1, 20))
+	mustEventually(t, "everything is acknowledged", func() bool { return acked.Load() >= 20 })
+}
+
+func TestStoppingKeepsTheDurable(t *testing.T) {
+	t.Parallel()
+	pool, broker, channel := mustOpen(t, testservers.Database(t).ServiceURL), testservers.Broker(t), testservers.Channel(t)
+	_, stop := mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 30)...)
+	mustHold(t, pool, numbered(1, 30))
+	stop()
+	mustPublish(t, broker, channel, numbered(31, 40)...)
+	g, _ := mustStart(t, pool, broker, channel)
+	mustHold(t, pool, numbered(1, 40))
+	if n := testutil.ToFloat64(g.metrics.received); n != 10 {
+		t.Errorf("%v deliveries after the stop, want the 10 that came meanwhile and no more", n)
+	}
+}
+
+func TestNothingIsLostWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	postgres, broker, channel := testservers.OwnPostgres(t), testservers.Broker(t), testservers.Channel(t)
+	pool := mustOpen(t, postgres.Database().ServiceURL)
+	mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 100)...)
+	postgres.Crash()
+	mustPublish(t, broker, channel, numbered(101, 400)...)
+	postgres.Start()
+	mustPublish(t, broker, channel, numbered(401, 420)...)
+	mustHold(t, pool, numbered(1, 420))
+}
+
+func TestTheSessionIsRebuilt(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*testservers.OwnedBroker){
+		"when the broker restarts":       func(b *testservers.OwnedBroker) { b.Stop(); b.Start() },
+		"when the broker lost its store": (*testservers.OwnedBroker).Wipe,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, broker := mustOpen(t, testservers.Database(t).ServiceURL), testservers.OwnBroker(t)
+			mustStart(t, pool, broker.STAN, "orders")
+			mustPublish(t, broker.STAN, "orders", numbered(1, 50)...)
+			mustHold(t, pool, numbered(1, 50))
+			lose(broker)
+			mustPublish(t, broker.STAN, "orders", numbered(51, 80)...)
+			mustHold(t, pool, numbered(1, 80))
+		})
+	}
+}
+
+func TestReplicasShareTheLoadAndLoseNothing(t *testing.T) {
+	t.Parallel()
+	pool, broker, channel := mustOpen(t, testservers.Database(t).ServiceURL), testservers.Broker(t), testservers.Channel(t)
+	var group sync.WaitGroup
+	var received [3]float64
+	ctx, cancel := context.WithCancel(t.Context())
+	for i := range received {
+		g, err := New(inbox.New(pool, nil), Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel,
+			ClientID: fmt.Sprintf("replica-%s-%d", channel, i), Batch: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Go(func() {
+			if err := g.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			received[i] = testutil.ToFloat64(g.metrics.received)
+		})
+		mustEventually(t, "a session", g.Connected)
+	}
+	mustPublish(t, broker, channel, numbered(1, 300)...)
+	mustHold(t, pool, numbered(1, 300))
+	cancel()
+	group.Wait()
+	for i, n := range received {
+		if n == 0 || n == 300 {
+			t.Errorf("replica %d received %v of 300", i, n)
+		}
+	}
+}
+
+func TestTheHandIsBounded(t *testing.T) {
+	h := newHand(3, 100)
+	msg := func(sequence uint64, size int) *stan.Msg {
+		return &stan.Msg{MsgProto: pb.MsgProto{Sequence: sequence, Timestamp: int64(sequence), Data: make([]byte, size)}}
+	}
+	if !h.put(msg(1, 200)) {
+		t.Error("a message larger than the bound must pass alone")
+	}
+	if h.put(msg(2, 10)) {
+		t.Error("a message beyond the bytes is taken")
+	}
+	first := h.take(10, 10)
+	if len(first) != 1 {
+		t.Fatalf("%d taken", len(first))
+	}
+	again := msg(1, 200)
+	if !h.put(again) || len(h.take(10, 10)) != 0 {
+		t.Error("a redelivery of what is being committed must neither be refused nor be committed twice")
+	}
+	if acks := h.release(first); len(acks) != 1 || acks[0] != again {
+		t.Error("the acknowledgement must go to the latest delivery")
+	}
+	for i := range uint64(3) {
+		if !h.put(msg(10+i, 10)) {
+			t.Errorf("message %d of 3 refused", i+1)
+		}
+	}
+	if h.put(msg(20, 10)) {
+		t.Error("a fourth message is taken")
+	}
+	if n := len(h.take(10, 25)); n != 2 {
+		t.Errorf("a batch of 25 bytes has %d messages of 10", n)
+	}
+	h.close()
+	if h.put(msg(30, 10)) || !h.put(msg(10, 10)) {
+		t.Error("a closed hand takes nothing new, and still knows what it holds")
+	}
+}
+
+func TestGapsAreNoticedOnceTheyHaveSettled(t *testing.T) {
+	t.Parallel()
+	pool := mustOpen(t, testservers.Database(t).ServiceURL)
+	box := inbox.New(pool, nil)
+	m := newMetrics(nil)
+	s := &gaps{box: box, channel: "orders", log: slog.New(slog.DiscardHandler), counter: m.gaps}
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	see := func(base time.Time, sequences ...uint64) {
+		for _, n := range sequences {
+			at := base.Add(time.Duration(n) * time.Millisecond)
+			message := inbox.Message{Source: inbox.SourceSTAN, Channel: "orders", Sequence: int64(n), StampedAt: at}
+			if _, err := box.Append(t.Context(), []inbox.Message{message}); err != nil {
+				t.Fatal(err)
+			}
+			s.saw([]*delivery{{identity: identity{n, at.UnixNano()}}})
+		}
+	}
+	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	see(base, 1, 2, 5, 4, 3, 6)       // late, but there
+	see(base, 10, 8)                  // 7 and 9 never come
+	see(base.Add(time.Hour), 3)       // the broker counts anew, and 1 and 2 never come
+	see(base.Add(time.Hour), 4, 5, 5) // and one again
+	for len(s.suspects) > 0 {
+		s.settleDue(t.Context())
+	}
+	if n := testutil.ToFloat64(m.gaps); n != 4 {
+		t.Errorf("%v messages never came, want 4", n)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	_, err := New(nil, Options{AckWait: 1500 * time.Millisecond})
+	if err == nil {
+		t.Fatal("an ingester without a broker")
+	}
+}

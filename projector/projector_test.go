@@ -1,0 +1,340 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderbox/inbox"
+	"orderbox/internal/testservers"
+	"orderbox/publisher"
+	"orderbox/sql"
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+// house is a database with a log, for a test to fill and to project.
+type house struct {
+	testservers.DB
+	pool, admin *pgxpool.Pool
+	box         *inbox.Inbox
+	sequence    int64
+}
+
+func newHouse(tb testing.TB) *house {
+	tb.Helper()
+	h := &house{DB: testservers.Database(tb)}
+	h.pool, h.admin = mustOpen(tb, h.ServiceURL, 8), mustOpen(tb, h.AdminURL, 2)
+	h.box = inbox.New(h.pool, nil)
+	return h
+}
+
+func mustOpen(tb testing.TB, url string, conns int32) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), url, "test", conns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+// receive appends payloads to the log.
+func (h *house) receive(tb testing.TB, payloads ...[]byte) {
+	tb.Helper()
+	var batch []inbox.Message
+	for _, p := range payloads {
+		h.sequence++
+		batch = append(batch, inbox.Message{Source: inbox.SourceSTAN, Channel: "orders", Sequence: h.sequence,
+			StampedAt: time.Unix(h.sequence, 0), Payload: p})
+	}
+	if _, err := h.box.Append(tb.Context(), batch); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// start runs a projector until the test ends or stop is called.
+func (h *house) start(tb testing.TB, batch int) (stop func()) {
+	tb.Helper()
+	p, err := New(h.pool, h.box, Options{Batch: batch, Poll: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(tb.Output(), nil))})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.Run(ctx); err != nil {
+			tb.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	tb.Cleanup(stop)
+	return stop
+}
+
+// await polls until the generation in service has decided the whole log.
+func (h *house) await(tb testing.TB) {
+	tb.Helper()
+	const behindSQL = `
+		select coalesce((select max(position) from inbox), 0) - position
+		from checkpoint`
+	mustEventually(tb, "the projection catches up", func() bool {
+		return h.view(tb, behindSQL) == "0"
+	})
+}
+
+// mustEventually polls until ok, for as long as a slow machine may need.
+func mustEventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s: not within a minute", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// view returns the rows that a query finds in the generation in service, a line each; nothing while there
+// is no generation.
+func (h *house) view(tb testing.TB, query string) (lines string) {
+	tb.Helper()
+	const enterSQL = `
+		select set_config('search_path', name || ',public', true)
+		from generations
+		where current
+			and to_regnamespace(name) is not null`
+	err := pgx.BeginFunc(tb.Context(), h.admin, func(tx pgx.Tx) error {
+		var path string
+		if err := tx.QueryRow(tb.Context(), enterSQL).Scan(&path); err == pgx.ErrNoRows {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		rows, err := tx.Query(tb.Context(), query, pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			return err
+		}
+		all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+			values, err := row.Values()
+			return strings.TrimSuffix(fmt.Sprintln(values...), "\n"), err
+		})
+		lines = strings.Join(all, "\n")
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return lines
+}
+
+// everything is every row right of the log, in a form to compare.
+func (h *house) everything(tb testing.TB) string {
+	tb.Helper()
+	var all strings.Builder
+	for _, table := range []string{"reasons", "checkpoint", "orders", "deliveries", "payments", "items", "duplicates", "dead_letters"} {
+		fmt.Fprintln(&all, table, h.view(tb, `select md5(string_agg(t::text, '|' order by t::text)), count(1) from `+table+` as t`))
+	}
+	return all.String()
+}
+
+const verdictsSQL = `
+	select coalesce(d.reason, case when o.position is not null then 'order' when u.position is not null then 'duplicate' else 'none' end)
+	from inbox as i
+	left join orders as o on o.position = i.position
+	left join duplicates as u on u.position = i.position
+	left join dead_letters as d on d.position = i.position
+	order by i.position`
+
+func TestOneMessageOneVerdict(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var want []string
+	var payloads [][]byte
+	for m := range publisher.Messages(7, 3000, 0.3) {
+		payloads, want = append(payloads, m.Payload), append(want, m.Verdict)
+	}
+	for chunk := range slices.Chunk(payloads, 700) {
+		h.receive(t, chunk...)
+	}
+	h.start(t, 250)
+	h.await(t)
+	got := strings.Split(h.view(t, verdictsSQL), "\n")
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("message %d is %s, want %s", i+1, got[i], want[i])
+		}
+	}
+	totals := h.view(t, `select orders + duplicates + dead_letters = (select count(1) from inbox), orders = (select count(1) from orders) from checkpoint`)
+	if totals != "true true" {
+		t.Errorf("the checkpoint's totals do not add up: %s", totals)
+	}
+}
+
+func TestTheSameLogGivesTheSameRows(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for m := range publisher.Messages(8, 800, 0.4) {
+		h.receive(t, m.Payload)
+	}
+	stop := h.start(t, 100)
+	h.await(t)
+	stop()
+	before := h.everything(t)
+	if _, err := h.admin.Exec(t.Context(), `drop schema generation_1 cascade`); err != nil {
+		t.Fatal(err)
+	}
+	h.start(t, 333) // how the log is cut into batches does not matter
+	h.await(t)
+	if after := h.everything(t); after != before {
+		t.Errorf("before:\n%s\nafter everything right of the log was dropped:\n%s", before, after)
+	}
+}
+
+func TestOneBadMessageDelaysNobody(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receive(t, mustModelFile(t))
+	stop := h.start(t, 500)
+	h.await(t)
+	stop()
+	// No message passes the schema and is refused by the database, so the database is made stricter.
+	if _, err := h.admin.Exec(t.Context(), `alter table generation_1.items add constraint strict check (price <> 666)`); err != nil {
+		t.Fatal(err)
+	}
+	var payloads [][]byte
+	guilty := 0
+	for m := range publisher.Messages(9, 400, 0) {
+		if len(payloads)%97 == 0 {
+			guilty++
+			order := mustModel(t)
+			order["order_uid"] = fmt.Sprint("guilty", guilty)
+			order["items"].([]any)[0].(map[string]any)["price"] = 666
+			payloads = append(payloads, mustJSON(t, order))
+		}
+		payloads = append(payloads, m.Payload)
+	}
+	h.receive(t, payloads...)
+	h.start(t, 500)
+	h.await(t)
+	got := h.view(t, `select reason, count(1), min(sentence) from dead_letters group by reason`)
+	if want := fmt.Sprintf("refused %d The database refused the order (SQLSTATE 23514).", guilty); got != want {
+		t.Errorf("the dead letters are %q, want %q", got, want)
+	}
+	if got := h.view(t, `select count(1) from orders`); got != "401" {
+		t.Errorf("%s orders, want all the others", got)
+	}
+}
+
+func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for m := range publisher.Messages(10, 300, 0) {
+		h.receive(t, m.Payload)
+	}
+	// The database cannot write for now: every transaction of the role ends with 25006.
+	database := strings.Fields(h.view2(t, `select current_database()`))[0]
+	readOnly := fmt.Sprintf(`alter role orderbox in database %s set default_transaction_read_only = on`, database)
+	if _, err := h.admin.Exec(t.Context(), readOnly); err != nil {
+		t.Fatal(err)
+	}
+	h.pool.Reset()
+	h.start(t, 20)
+	mustEventually(t, "the projector tries", func() bool {
+		return h.view2(t, `select count(1) > 0 from pg_stat_activity where datname = current_database() and usename = 'orderbox'`) == "true"
+	})
+	if _, err := h.admin.Exec(t.Context(), fmt.Sprintf(`alter role orderbox in database %s reset all`, database)); err != nil {
+		t.Fatal(err)
+	}
+	h.pool.Reset()
+	// And then it dies under the projector's hands, again and again.
+	for range 5 {
+		if _, err := h.admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'orderbox'`); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(30 * time.Millisecond)
+	}
+	h.await(t)
+	if got := h.view(t, `select orders, duplicates, dead_letters from checkpoint`); got != "300 0 0" {
+		t.Errorf("orders, duplicates and dead letters are %s, want 300 0 0", got)
+	}
+}
+
+// view2 is view outside any generation.
+func (h *house) view2(tb testing.TB, query string) (value string) {
+	tb.Helper()
+	if err := h.admin.QueryRow(tb.Context(), `select (`+query+`)::text`).Scan(&value); err != nil {
+		tb.Fatal(err)
+	}
+	return value
+}
+
+func TestOneProjectorWorksAtATimeAndAnotherTakesOver(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.start(t, 50)
+	h.start(t, 50)
+	h.start(t, 50)
+	for m := range publisher.Messages(11, 300, 0.2) {
+		h.receive(t, m.Payload)
+	}
+	h.await(t)
+	first()
+	for m := range publisher.Messages(12, 300, 0.2) {
+		h.receive(t, m.Payload)
+	}
+	h.await(t)
+	if got := strings.Count(h.view(t, verdictsSQL), "none"); got != 0 {
+		t.Errorf("%d messages have no verdict", got)
+	}
+}
+
+func TestANewSchemaIsANewGeneration(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for m := range publisher.Messages(13, 100, 0.2) {
+		h.receive(t, m.Payload)
+	}
+	stop := h.start(t, 30)
+	h.await(t)
+	stop()
+	want := h.everything(t)
+	// As an older version of this program would have left it.
+	if _, err := h.admin.Exec(t.Context(), `update generations set fingerprint = 'old'`); err != nil {
+		t.Fatal(err)
+	}
+	h.start(t, 30)
+	mustEventually(t, "the new generation is in service", func() bool {
+		return h.view2(t, `select name from generations where current`) == "generation_2"
+	})
+	if got := h.everything(t); got != want {
+		t.Errorf("the new generation has\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The limit is COPY into the same four tables with their keys.
+func BenchmarkProject(b *testing.B) {
+	h := newHouse(b)
+	const size = 2000
+	for n := uint64(0); b.Loop(); n++ {
+		b.StopTimer()
+		var payloads [][]byte
+		for m := range publisher.Messages(1000+n, size, 0) {
+			payloads = append(payloads, m.Payload)
+		}
+		h.receive(b, payloads...)
+		b.StartTimer()
+		stop := h.start(b, size)
+		h.await(b)
+		stop()
+	}
+	b.ReportMetric(float64(size*b.N)/b.Elapsed().Seconds(), "orders/s")
+}
