@@ -78,6 +78,9 @@ func (f finder) find(ctx context.Context, major int) (binaries, error) {
 		}
 		others = append(others, fmt.Sprintf("version %d in %s", bin.major, bin.dir))
 	}
+	if ctx.Err() != nil { // then nothing was asked for its version, and nothing is missing
+		return binaries{}, fmt.Errorf("look for PostgreSQL: %w", context.Cause(ctx))
+	}
 	dir, err := f.fetch(ctx, major)
 	if err == nil {
 		if bin, ok := inspect(ctx, dir); ok && fits(bin) {

@@ -74,3 +74,16 @@ func TestSaysWhatToDoWithoutPostgres(t *testing.T) {
 		}
 	}
 }
+
+func TestSearchThatIsBrokenOffDownloadsNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f := finder{path: fakePostgres(t, "16.1"), fetch: func(context.Context, int) (string, error) {
+		t.Error("PostgreSQL is downloaded although it is there")
+		return "", errors.New("no network")
+	}}
+	if _, err := f.find(ctx, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
