@@ -24,7 +24,7 @@ function localise(root) {
 // A slash goes to the search field, from everywhere but another field.
 function searchBySlash() {
   const field = document.getElementById("order_uid");
-  if (field?.autofocus) field.select(); // typing replaces the id that was not found
+  if (field?.autofocus) field.setSelectionRange(0, field.value.length); // typing replaces what was not found
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (!field || event.target.closest("input, textarea, select, [contenteditable]")) return;
