@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"orderbox/internal/testservers"
+	"orderbox/internal/verify"
+	"orderbox/publisher"
+	"orderbox/sql"
+)
+
+const modelUID = "b563feb7b2b84b6test"
+
+// servedModel is the reference order as it must be served: the model without white space.
+func servedModel(tb testing.TB) string {
+	tb.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, publisher.Model); err != nil {
+		tb.Fatal(err)
+	}
+	return b.String()
+}
+
+// mustPublish publishes payloads and fails unless every one is confirmed.
+func mustPublish(tb testing.TB, natsURL, cluster, channel string, payloads ...[]byte) {
+	tb.Helper()
+	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	result, err := p.Publish(tb.Context(), func(yield func([]byte, error) bool) {
+		for _, payload := range payloads {
+			if !yield(payload, nil) {
+				return
+			}
+		}
+	})
+	if err != nil || result.Confirmed != int64(len(payloads)) {
+		tb.Fatalf("published %+v, %v", result, err)
+	}
+}
+
+func mustCheck(tb testing.TB, databaseURL string) verify.Report {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), databaseURL, "test", 1)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer pool.Close()
+	report, err := verify.Check(tb.Context(), pool)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range report.Broken {
+		tb.Errorf("law %d is broken: %s (%d, for example %v)", f.Law, f.What, f.Count, f.Examples)
+	}
+	return report
+}
+
+// What a newcomer does, and then an unfriendly person: everything with nothing set up, and kill -9.
+func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0"}
+	first := mustProgram(t, nil, args...)
+	env := mustEnv(t, dir)
+	order := func() string {
+		_, body := get(t, env["ORDERBOX_URL"]+"/api/v1/orders/"+modelUID, "")
+		return body
+	}
+	mustEventually(t, "the sample order appears", func() bool { return order() == servedModel(t) })
+	if code, page := get(t, env["ORDERBOX_URL"]+"/orders/"+modelUID, ""); code != http.StatusOK || !bytes.Contains([]byte(page), []byte("Test Testov")) {
+		t.Errorf("the order's page: %d", code)
+	}
+	if code, body := get(t, env["ORDERBOX_URL"]+"/api/v1/dead-letters", env["ORDERBOX_OPERATOR_TOKEN"]); code != http.StatusOK || !bytes.Contains([]byte(body), []byte("malformed")) {
+		t.Errorf("the dead letters: %d %s", code, body)
+	}
+	if code, _ := get(t, env["ORDERBOX_URL"]+"/api/v1/dead-letters", ""); code != http.StatusUnauthorized {
+		t.Errorf("the dead letters without a token: %d", code)
+	}
+
+	if code, _, errs := orderbox(t.Context(), args...); code != 1 || !bytes.Contains([]byte(errs), []byte("another")) {
+		t.Errorf("a second up in the same directory: exit code %d, %s", code, errs)
+	}
+	uid := map[string]any{}
+	if err := json.Unmarshal(publisher.Model, &uid); err != nil {
+		t.Fatal(err)
+	}
+	uid["order_uid"] = "my-own-order"
+	own, err := json.Marshal(uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], own)
+	first.kill()
+
+	second := mustProgram(t, nil, args...)
+	mustEventually(t, "the second up writes its file", func() bool {
+		again := mustEnv(t, dir)
+		moved := again["ORDERBOX_URL"] != env["ORDERBOX_URL"]
+		env = again
+		return moved
+	})
+	mustEventually(t, "the own order appears", func() bool {
+		code, _ := get(t, env["ORDERBOX_URL"]+"/api/v1/orders/my-own-order", "")
+		return code == http.StatusOK
+	})
+	if order() != servedModel(t) {
+		t.Error("the sample order is not the same after kill -9")
+	}
+	if code, out, errs := orderbox(t.Context(), "verify", "--data", dir); code != 0 {
+		t.Errorf("verify: exit code %d\n%s%s", code, out, errs)
+	}
+	second.mustStop()
+}
+
+// Law 1 to 4 at once: the service is killed again and again while messages of every kind come in.
+func TestKillNineLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	const messages, kills = 4000, 6
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	env := []string{"ORDERBOX_DATABASE_URL=" + db.ServiceURL, "ORDERBOX_NATS_URL=" + broker.URL,
+		"ORDERBOX_STAN_CLUSTER=" + broker.Cluster, "ORDERBOX_CHANNEL=" + channel, "ORDERBOX_CLIENT_ID=" + channel}
+	start := func() (*program, string) {
+		listener, err := listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := listener.Addr().String()
+		listener.Close()
+		return mustProgram(t, env, "serve", "--listen", address), "http://" + address
+	}
+
+	var payloads [][]byte
+	orders := map[string]bool{}
+	for m := range publisher.Messages(21, messages, 0.1) {
+		payloads = append(payloads, m.Payload)
+		if m.Verdict == publisher.VerdictOrder {
+			orders[m.OrderUID] = true
+		}
+	}
+	var publishing sync.WaitGroup
+	publishing.Go(func() { mustPublish(t, broker.URL, broker.Cluster, channel, payloads...) })
+	for range kills {
+		p, _ := start()
+		<-time.After(time.Duration(300+rand.IntN(900)) * time.Millisecond)
+		p.kill()
+	}
+	publishing.Wait()
+
+	p, url := start()
+	pool, err := sql.Open(t.Context(), db.ServiceURL, "test", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	mustEventually(t, "everything is projected", func() bool {
+		b, err := verify.Stats(t.Context(), pool)
+		return err == nil && b.Received >= messages && b.Pending == 0
+	})
+	report := mustCheck(t, db.ServiceURL)
+	if report.Received != messages || report.Orders != int64(len(orders)) || report.Gaps != 0 {
+		t.Errorf("received %d, orders %d, gaps %d; want %d, %d, 0", report.Received, report.Orders, report.Gaps, messages, len(orders))
+	}
+	mustEventually(t, "the last service is ready", func() bool { return askReady(t.Context(), url) == nil })
+	uids := slices.Collect(maps.Keys(orders))
+	for range 200 {
+		uid := uids[rand.IntN(len(uids))]
+		if code, body := get(t, url+"/api/v1/orders/"+uid, ""); code != http.StatusOK {
+			t.Errorf("order %s: %d %s", uid, code, body)
+		}
+	}
+	p.mustStop()
+}
+
+// Between the stages there are only tables: each runs in a process of its own as well.
+func TestStagesRunApart(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	listener, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	flags := brokerFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
+	for _, s := range []stages{{ingest: true}, {projector: true}, {query: true, listener: listener}} {
+		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
+		group.Go(func() {
+			if err := s.run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	mustPublish(t, broker.URL, broker.Cluster, channel, publisher.Model, []byte("rubbish"))
+	url := fmt.Sprintf("http://%s/api/v1/orders/%s", listener.Addr(), modelUID)
+	mustEventually(t, "the order appears", func() bool {
+		_, body := get(t, url, "")
+		return body == servedModel(t)
+	})
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"regexp"
+
+	"orderbox/internal/cli"
+)
+
+// The groups of flags that several commands share.
+
+type dataFlags struct {
+	Data string `default:".orderbox" env:"ORDERBOX_DATA" help:"Directory of 'orderbox up'. Its file env names the broker and the database where nothing else does. Default: ${default}." placeholder:"DIR"`
+}
+
+type databaseFlags struct {
+	DatabaseURL string `name:"database-url" env:"ORDERBOX_DATABASE_URL" help:"PostgreSQL, as the role orderbox: postgres://orderbox:PASSWORD@HOST:5432/DATABASE." placeholder:"URL"`
+}
+
+var errNoDatabase = cli.Try(errors.New("no database is named"), "set ORDERBOX_DATABASE_URL, or start one with: orderbox up")
+
+func (f databaseFlags) check() error {
+	if f.DatabaseURL == "" {
+		return errNoDatabase
+	}
+	return nil
+}
+
+type brokerFlags struct {
+	NATSURL  string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
+	Cluster  string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
+	Channel  string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
+	ClientID string `name:"client-id" env:"ORDERBOX_CLIENT_ID" help:"Tells this replica from others; must stay the same when it is started again. Default: orderbox-HOSTNAME." placeholder:"ID"`
+}
+
+var notInClientID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+// clientID is the replica's name with the broker, which allows letters, digits, - and _ only.
+func (f brokerFlags) clientID() (string, error) {
+	if f.ClientID != "" {
+		return f.ClientID, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", cli.Try(err, "give this replica a name with --client-id")
+	}
+	return "orderbox-" + notInClientID.ReplaceAllString(host, "-"), nil
+}
+
+type webFlags struct {
+	Listen        string `env:"ORDERBOX_LISTEN" default:"127.0.0.1:8080" help:"Address for HTTP; port 0 takes a free one. Default: ${default}." placeholder:"HOST:PORT"`
+	OperatorToken string `name:"operator-token" env:"ORDERBOX_OPERATOR_TOKEN" help:"What operators prove themselves with. Without one their paths are off; 'up' makes one." placeholder:"TOKEN"`
+}
+
+type logFlags struct {
+	LogLevel  slog.Level `name:"log-level" env:"ORDERBOX_LOG_LEVEL" default:"info" help:"debug, info, warn or error. Default: ${default}." placeholder:"LEVEL"`
+	LogFormat string     `name:"log-format" env:"ORDERBOX_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json. Default: ${default}." placeholder:"FORMAT"`
+}
+
+// logger writes to standard error. No message of any package carries an order's data.
+func (f logFlags) logger(s cli.Streams) *slog.Logger {
+	o := &slog.HandlerOptions{Level: f.LogLevel}
+	if f.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(s.Err, o))
+	}
+	return slog.New(slog.NewTextHandler(s.Err, o))
+}

@@ -1,0 +1,30 @@
+// Program orderbox receives orders from a NATS Streaming channel, keeps every message, makes tables of
+// them and answers questions about them. See the README for its commands.
+package main
+
+import (
+	"github.com/alecthomas/kong"
+
+	"orderbox/internal/cli"
+)
+
+// commands is the command tree. Flags, environment names, defaults and help stand in the struct of each
+// command and nowhere else.
+type commands struct {
+	Up      upCommand      `cmd:"" help:"Run everything on this machine, with nothing to set up."`
+	Serve   serveCommand   `cmd:"" help:"Run the stages against a broker and a database that exist."`
+	Migrate migrateCommand `cmd:"" help:"Create or upgrade the database, its roles and its tables."`
+	Verify  verifyCommand  `cmd:"" help:"Check the laws on the live data and print the balance."`
+	Ready   readyCommand   `cmd:"" help:"Ask a running service whether it is fit to serve."`
+}
+
+func main() {
+	cli.Main(new(commands), options()...)
+}
+
+func options() []kong.Option {
+	return []kong.Option{
+		kong.Name("orderbox"),
+		kong.Description("Orders from a NATS Streaming channel: every message kept, every verdict inspectable, every order at hand."),
+	}
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"orderbox/internal/cli"
+	"orderbox/internal/envfile"
+	"orderbox/internal/testservers"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// asProgram makes the test binary be orderbox itself, for tests that kill it.
+const asProgram = "ORDERBOX_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		cli.Main(new(commands), options()...)
+	}
+	testservers.Main(m)
+}
+
+// orderbox runs a command in this process and returns its exit code and what it printed.
+func orderbox(ctx context.Context, args ...string) (code int, out, errs string) {
+	var o, e bytes.Buffer
+	code = cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &o, Err: &e}, new(commands), options()...)
+	return code, o.String(), e.String()
+}
+
+// program is a running orderbox that can be killed.
+type program struct {
+	tb  testing.TB
+	cmd *exec.Cmd
+	log lockedBuffer
+}
+
+// mustProgram starts orderbox as a process of its own, which ends with the test.
+func mustProgram(tb testing.TB, env []string, args ...string) *program {
+	tb.Helper()
+	p := &program{tb: tb, cmd: exec.Command(os.Args[0], args...)}
+	p.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		p.kill()
+		if tb.Failed() {
+			tb.Logf("orderbox %s printed\n%s", args[0], p.log.String())
+		}
+	})
+	return p
+}
+
+// kill ends the program as kill -9 does; twice is once.
+func (p *program) kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+}
+
+// mustStop ends the program as Ctrl-C does.
+func (p *program) mustStop() {
+	p.tb.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.tb.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.tb.Errorf("stopping: %v", err)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// mustEnv waits until `up` has written its file and is ready, and returns the file.
+func mustEnv(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	var env map[string]string
+	mustEventually(tb, "up is ready", func() bool {
+		var err error
+		env, err = envfile.Read(filepath.Join(dir, "env"))
+		return err == nil && env["ORDERBOX_URL"] != "" && askReady(tb.Context(), env["ORDERBOX_URL"]) == nil
+	})
+	return env
+}
+
+// mustEventually polls until ok, for as long as a slow machine may need.
+func mustEventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("%s: not within two minutes", what)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// get asks the service and returns the status and the body.
+func get(tb testing.TB, url, token string) (int, string) {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func TestHelp(t *testing.T) {
+	for _, command := range []string{"", "up", "serve", "migrate", "verify", "ready"} {
+		args, name := []string{"--help"}, "orderbox"
+		if command != "" {
+			args, name = []string{command, "--help"}, command
+		}
+		code, out, errs := orderbox(t.Context(), args...)
+		if code != 0 || errs != "" {
+			t.Errorf("%v: exit code %d, %s", args, code, errs)
+		}
+		golden := filepath.Join("testdata", "help", name+".txt")
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(golden, []byte(out), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out != string(want) {
+			t.Errorf("%s is not what --help says: go test ./cmd/orderbox -update, and look at the difference", golden)
+		}
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Setenv("ORDERBOX_DATABASE_URL", "")
+	nowhere := t.TempDir()
+	taken, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"serve --foo", 2, "orderbox: unknown flag --foo\ntry: orderbox serve --help\n"},
+		{"", 2, "orderbox: expected one of \"up\", \"serve\", \"migrate\", \"verify\", \"ready\"\ntry: orderbox --help\n"},
+		{"serve --stages ingest,frobnicate", 2, "orderbox: --stages must be one of \"ingest\",\"projector\",\"query\" but got \"frobnicate\"\ntry: orderbox serve --help\n"},
+		{"serve --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},
+		{"verify --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},
+		{"migrate --data " + nowhere + " --database-url postgres://orderbox:x@127.0.0.1/orderbox", 1,
+			"orderbox: no administrator's URL is given\ntry: set ORDERBOX_ADMIN_URL\n"},
+		{"migrate --data " + nowhere + " --admin-url postgres://127.0.0.1/postgres --database-url postgres://me:x@127.0.0.1/orderbox", 1,
+			"orderbox: the service logs in as the role orderbox, not \"me\"\ntry: postgres://orderbox:PASSWORD@HOST:5432/orderbox\n"},
+		{"up --data " + nowhere + " --listen " + taken.Addr().String(), 1,
+			fmt.Sprintf("orderbox: the address %s is taken by another program\ntry: --listen 127.0.0.1:0 for a free port, or stop the other one\n", taken.Addr())},
+	} {
+		if code, _, errs := orderbox(t.Context(), strings.Fields(c.args)...); code != c.code || errs != c.want {
+			t.Errorf("orderbox %s: exit code %d, want %d; it says\n%swant\n%s", c.args, code, c.code, errs, c.want)
+		}
+	}
+}
+
+func TestADatabaseThatWasNeverMigratedIsSaidSo(t *testing.T) {
+	t.Parallel()
+	admin := testservers.Database(t).AdminURL
+	// The maintenance database of the same server has no tables of ours.
+	plain := admin[:strings.LastIndex(admin, "/")] + "/postgres" + admin[strings.LastIndex(admin, "?"):]
+	code, _, errs := orderbox(t.Context(), "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--database-url", plain)
+	if code != 1 || !strings.HasSuffix(errs, "try: orderbox migrate\n") {
+		t.Errorf("exit code %d, it says\n%s", code, errs)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"syscall"
+
+	"orderbox/internal/cli"
+	"orderbox/sql"
+)
+
+type serveCommand struct {
+	dataFlags
+	databaseFlags
+	brokerFlags
+	webFlags
+	logFlags
+	Stages []string `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
+}
+
+// Help is the text behind --help.
+func (serveCommand) Help() string {
+	return `The database must have been migrated ('orderbox migrate'). Broker and database may come and go: nothing that
+was acknowledged is lost, and lookups go on meanwhile.
+
+Examples:
+  orderbox serve
+  orderbox serve --stages query --listen 127.0.0.1:8081`
+}
+
+// Run serves until ctx ends.
+func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := c.logger(s)
+	st := stages{
+		ingest:      slices.Contains(c.Stages, "ingest"),
+		projector:   slices.Contains(c.Stages, "projector"),
+		query:       slices.Contains(c.Stages, "query"),
+		databaseURL: c.DatabaseURL, broker: c.brokerFlags, token: c.OperatorToken, log: log,
+	}
+	if st.query {
+		var err error
+		if st.listener, err = listen(ctx, c.Listen); err != nil {
+			return err
+		}
+		defer st.listener.Close()
+		log.Info("listening", "url", "http://"+st.listener.Addr().String())
+	}
+	if err := st.run(ctx); err != nil {
+		if errors.Is(err, sql.ErrNotMigrated) {
+			return cli.Try(err, "orderbox migrate")
+		}
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// listen takes the address for HTTP.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, cli.Try(fmt.Errorf("the address %s is taken by another program", address),
+			"--listen 127.0.0.1:0 for a free port, or stop the other one")
+	}
+	if err != nil {
+		return nil, cli.Try(fmt.Errorf("listen on %s: %w", address, err), "--listen 127.0.0.1:8080")
+	}
+	return listener, nil
+}

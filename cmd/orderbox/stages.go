@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"orderbox/inbox"
+	"orderbox/ingest"
+	"orderbox/internal/retry"
+	"orderbox/internal/verify"
+	"orderbox/projector"
+	"orderbox/query"
+	"orderbox/sql"
+)
+
+// Connections of each stage's pool, so that none can starve another.
+const (
+	ingestConns    = 2 // an append, and the question about a gap
+	projectorConns = 4 // the leader's, the reader's and the listener's, and one to spare
+	queryConns     = 8 // the follower's and the listener's, and operators' requests
+)
+
+const shutdownTimeout = 5 * time.Second
+
+// stages says which of the flow's steps run in this process, and against what.
+type stages struct {
+	ingest, projector, query bool
+
+	databaseURL string
+	broker      brokerFlags
+	token       string       // of the operator
+	listener    net.Listener // for query
+	log         *slog.Logger
+
+	registry *prometheus.Registry
+	checks   map[string]func(context.Context) error
+	pools    []*pgxpool.Pool
+}
+
+// run runs the stages until ctx ends, or until one cannot go on.
+//
+// Stopping: ctx ends for all at once. Ingest takes nothing more, commits and acknowledges what it has;
+// the projector ends the transaction in hand, and what it leaves it finds at the next start; HTTP
+// answers what has been asked. None waits for another, for between them there are only tables.
+func (s *stages) run(ctx context.Context) error {
+	s.registry = prometheus.NewRegistry()
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.checks = make(map[string]func(context.Context) error)
+
+	// Before the database is migrated there is nothing that a stage could do.
+	if err := s.waitForDatabase(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	defer func() {
+		for _, pool := range s.pools {
+			pool.Close()
+		}
+	}()
+	g, ctx := errgroup.WithContext(ctx)
+	// Query comes last: it serves the checks and metrics that the others add.
+	for _, start := range []func(context.Context, *errgroup.Group) error{s.startIngest, s.startProjector, s.startQuery} {
+		if err := start(ctx, g); err != nil {
+			g.Go(func() error { return err })
+			break
+		}
+	}
+	return g.Wait()
+}
+
+// waitForDatabase returns nil when the database is there and has the tables. While it is away it waits;
+// when it was never migrated, that is an error.
+func (s *stages) waitForDatabase(ctx context.Context) error {
+	pool, err := sql.Open(ctx, s.databaseURL, "orderbox start", 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var unfit error
+	retry.Forever(ctx, s.log, "connect to the database", func(ctx context.Context, _ func()) error {
+		ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+		defer cancel()
+		err := sql.CheckVersion(ctx, pool)
+		if errors.Is(err, sql.ErrNotMigrated) {
+			unfit, err = err, nil
+		}
+		return err
+	})
+	return unfit
+}
+
+func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
+	if !s.ingest {
+		return nil
+	}
+	pool, err := s.open(ctx, "ingest", ingestConns)
+	if err != nil {
+		return err
+	}
+	clientID, err := s.broker.clientID()
+	if err != nil {
+		return err
+	}
+	stage, err := ingest.New(inbox.New(pool, s.log), ingest.Options{
+		URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Channel: s.broker.Channel, ClientID: clientID,
+		Log: s.log, Metrics: s.registry,
+	})
+	if err != nil {
+		return err
+	}
+	s.checks["broker"] = func(context.Context) error {
+		if !stage.Connected() {
+			return errors.New("no session with the broker")
+		}
+		return nil
+	}
+	g.Go(func() error { return stage.Run(ctx) })
+	return nil
+}
+
+func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
+	if !s.projector {
+		return nil
+	}
+	pool, err := s.open(ctx, "projector", projectorConns)
+	if err != nil {
+		return err
+	}
+	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Log: s.log, Metrics: s.registry})
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return stage.Run(ctx) })
+	return nil
+}
+
+func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
+	if !s.query {
+		return nil
+	}
+	pool, err := s.open(ctx, "query", queryConns)
+	if err != nil {
+		return err
+	}
+	stage, err := query.New(pool, query.Options{
+		Log: s.log, Metrics: s.registry, OperatorToken: s.token, Checks: s.checks,
+		Stats: func(ctx context.Context) (query.Stats, error) {
+			b, err := verify.Stats(ctx, pool)
+			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
+				DeadLetters: b.DeadLetters, Pending: b.Pending}, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return stage.Run(ctx) })
+	g.Go(func() error { return serveHTTP(ctx, stage.HTTPServer(), s.listener) })
+	return nil
+}
+
+// open makes a stage's pool, to be closed when all stages have ended.
+func (s *stages) open(ctx context.Context, stage string, conns int32) (*pgxpool.Pool, error) {
+	pool, err := sql.Open(ctx, s.databaseURL, "orderbox "+stage, conns)
+	if err == nil {
+		s.pools = append(s.pools, pool)
+	}
+	return pool, err
+}
+
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	stopped := make(chan error, 1)
+	defer context.AfterFunc(ctx, func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		stopped <- server.Shutdown(late)
+	})()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return <-stopped
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"orderbox/inbox"
+	"orderbox/internal/cli"
+	"orderbox/internal/envfile"
+	"orderbox/internal/local"
+	"orderbox/publisher"
+	"orderbox/sql"
+)
+
+type upCommand struct {
+	dataFlags
+	webFlags
+	logFlags
+	Channel      string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
+	NATSPort     int    `name:"nats-port" help:"Port of the broker on 127.0.0.1. Default: a free one." placeholder:"PORT"`
+	PostgresPort int    `name:"postgres-port" help:"Port of the database on 127.0.0.1. Default: a free one." placeholder:"PORT"`
+	Empty        bool   `help:"Publish no samples the first time."`
+}
+
+// Help is the text behind --help.
+func (upCommand) Help() string {
+	return `Starts a NATS Streaming server and a PostgreSQL of its own, sets them up, and runs all stages. The first time it
+publishes some sample orders and some rubbish. Ctrl-C stops it; starting it again goes on where it stopped.
+
+All state is in the data directory, where the file env tells the other commands and 'publish' what to talk to.
+PostgreSQL 15 or later is found on PATH or in the usual places, or else downloaded.
+
+Examples:
+  orderbox up
+  orderbox up --data /tmp/second --listen 127.0.0.1:8081`
+}
+
+const (
+	cluster      = "orderbox"
+	databaseName = "orderbox"
+	databaseStop = 10 * time.Second
+	// startPatience is how long it may take to become ready before the terminal is told so.
+	startPatience = 5 * time.Minute
+)
+
+// Run brings everything up and keeps it so until ctx ends. The order of stopping is the reverse: the
+// stages, which still need both servers, then the broker, then the database.
+func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
+	log := c.logger(s)
+	lock, err := local.Lock(c.Data)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	listener, err := listen(ctx, c.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	postgres, err := local.StartPostgres(ctx, local.PostgresOptions{
+		Dir: filepath.Join(c.Data, "postgres"), Port: c.PostgresPort, Durable: true, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), databaseStop)
+		defer cancel()
+		if err := postgres.Stop(late); err != nil {
+			log.Error("stop PostgreSQL", "error", err)
+		}
+	}()
+	databaseURL, err := c.migrate(ctx, postgres)
+	if err != nil {
+		return err
+	}
+
+	broker, err := local.StartSTAN(local.STANOptions{
+		Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log})
+	if err != nil {
+		return err
+	}
+	defer broker.Stop()
+
+	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, token: c.OperatorToken,
+		broker:   brokerFlags{NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel, ClientID: "orderbox-up"},
+		listener: listener, log: log}
+	if st.token == "" {
+		st.token = rand.Text()
+	}
+	if err := c.writeEnv(&st); err != nil {
+		return err
+	}
+	return c.supervise(ctx, s, postgres, &st)
+}
+
+// migrate sets the database up, with a password for the service that is new at every start.
+func (c *upCommand) migrate(ctx context.Context, postgres *local.Postgres) (databaseURL string, err error) {
+	u, err := url.Parse(postgres.URL(databaseName))
+	if err != nil {
+		return "", err
+	}
+	password := rand.Text()
+	u.User = url.UserPassword("orderbox", password)
+	_, err = sql.Migrate(ctx, sql.MigrateOptions{AdminURL: postgres.URL("postgres"), Database: databaseName, Password: password})
+	return u.String(), err
+}
+
+// writeEnv leaves word for the other commands.
+func (c *upCommand) writeEnv(st *stages) error {
+	return envfile.Write(filepath.Join(c.Data, "env"), []envfile.Pair{
+		{Key: "ORDERBOX_DATABASE_URL", Value: st.databaseURL},
+		{Key: "ORDERBOX_NATS_URL", Value: st.broker.NATSURL},
+		{Key: "ORDERBOX_STAN_CLUSTER", Value: st.broker.Cluster},
+		{Key: "ORDERBOX_CHANNEL", Value: st.broker.Channel},
+		{Key: "ORDERBOX_URL", Value: "http://" + st.listener.Addr().String()},
+		{Key: "ORDERBOX_OPERATOR_TOKEN", Value: st.token},
+	})
+}
+
+// supervise runs the stages, publishes the samples, says what there is to see, and ends with ctx or when
+// PostgreSQL ends by itself.
+func (c *upCommand) supervise(ctx context.Context, s cli.Streams, postgres *local.Postgres, st *stages) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return st.run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-postgres.Done():
+			return cli.Try(fmt.Errorf("PostgreSQL ended by itself: %w", postgres.Err()),
+				"read "+filepath.Join(c.Data, "postgres", "postgres.log")+", then start again: everything is kept")
+		}
+	})
+	g.Go(func() error {
+		if !c.Empty {
+			if err := publishSamples(ctx, st); err != nil {
+				return err
+			}
+		}
+		c.greet(ctx, s, st)
+		return nil
+	})
+	err := g.Wait()
+	st.log.Info("stopped")
+	return err
+}
+
+// Of the samples one message is the reference order, and a fifth of the others is rubbish.
+const (
+	sampleSeed    = 1
+	sampleCount   = 60
+	sampleRubbish = 0.2
+)
+
+// publishSamples publishes something to look at, if the log is empty.
+func publishSamples(ctx context.Context, st *stages) error {
+	pool, err := sql.Open(ctx, st.databaseURL, "orderbox up", 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	last, _, err := inbox.New(pool, st.log).Last(ctx, inbox.SourceSTAN, st.broker.Channel)
+	if err != nil || last > 0 {
+		return err
+	}
+	p, err := publisher.New(publisher.Options{URL: st.broker.NATSURL, Cluster: st.broker.Cluster, Channel: st.broker.Channel, Log: st.log})
+	if err != nil {
+		return err
+	}
+	_, err = p.Publish(ctx, func(yield func([]byte, error) bool) {
+		if !yield(publisher.Model, nil) {
+			return
+		}
+		for m := range publisher.Messages(sampleSeed, sampleCount, sampleRubbish) {
+			if !yield(m.Payload, nil) {
+				return
+			}
+		}
+	})
+	return err
+}
+
+// greet tells the person at the terminal what there is, once it is there.
+func (c *upCommand) greet(ctx context.Context, s cli.Streams, st *stages) {
+	base := "http://" + st.listener.Addr().String()
+	if err := waitReady(ctx, base, startPatience); err != nil {
+		if ctx.Err() == nil {
+			st.log.Warn("not ready yet", "error", err)
+		}
+		return
+	}
+	dir := ""
+	if c.Data != ".orderbox" {
+		dir = " --data " + c.Data
+	}
+	fmt.Fprintf(s.Out, `
+Orderbox is up.
+
+  the page      %[1]s/
+  an order      %[1]s/orders/b563feb7b2b84b6test
+  as JSON       %[1]s/api/v1/orders/b563feb7b2b84b6test
+  publish       go run ./cmd/publish%[2]s order.json, or --count 100 --rubbish 10%%
+  verify        go run ./cmd/orderbox verify%[2]s
+  operator      Authorization: Bearer %[3]s
+  stop          Ctrl-C
+
+`, base, dir, st.token)
+}
