@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"iter"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -34,10 +35,10 @@ type Message struct {
 // remembered bounds how far back a duplicate or a conflict reaches.
 const remembered = 1000
 
-// Messages is a stream of count messages, of which the share rubbish (0 to 1, rounded to whole messages)
-// is rubbish, in random places. Every kind of rubbish comes once before any comes twice. The others are
-// orders as in Orders(seed), and the same arguments always give the same bytes. Duplicates and conflicts
-// refer to earlier orders of the stream.
+// Messages is a stream of count messages, of which the share rubbish (0 to 1; see Rubbish) is rubbish, in
+// random places. Every kind of rubbish comes once before any comes twice. The others are orders as in
+// Orders(seed), and the same arguments always give the same bytes. Duplicates and conflicts refer to
+// earlier orders of the stream.
 //
 // The sequence may be ranged over several times, also concurrently; it begins anew each time.
 func Messages(seed uint64, count int, rubbish float64) iter.Seq[Message] {
@@ -47,7 +48,7 @@ func Messages(seed uint64, count int, rubbish float64) iter.Seq[Message] {
 			orders: newGenerator(seed),
 			kinds:  kinds(),
 		}
-		wanted := int(float64(count)*min(max(rubbish, 0), 1) + 0.5)
+		wanted := Rubbish(count, rubbish)
 		for left := count; left > 0; left-- {
 			var m Message
 			// Exactly wanted of the messages left, each set of places being equally likely.
@@ -62,6 +63,11 @@ func Messages(seed uint64, count int, rubbish float64) iter.Seq[Message] {
 			}
 		}
 	}
+}
+
+// Rubbish is how many of count messages are rubbish when the share of it is rubbish.
+func Rubbish(count int, rubbish float64) int {
+	return int(math.Round(float64(count) * min(max(rubbish, 0), 1)))
 }
 
 // stream remembers what a stream has told so far.

@@ -89,7 +89,7 @@ func TestMessagesDeserveTheirVerdicts(t *testing.T) {
 	t.Parallel()
 	schema := mustSchema(t)
 	sent := map[string][]byte{}
-	for m := range Messages(11, 4000, 0.5) {
+	for m := range Messages(11, 1500, 0.5) {
 		value, err := decode(m.Payload)
 		valid := err == nil && strictly(m.Payload) && schema.Validate(value) == nil
 		var o orderbox.Order

@@ -67,7 +67,7 @@ func TestModelIsAnOrderThatComesBackAsItIs(t *testing.T) {
 func TestOrdersSatisfyTheSchema(t *testing.T) {
 	t.Parallel()
 	schema := mustSchema(t)
-	for _, o := range first(3000, 7) {
+	for _, o := range first(1000, 7) {
 		value, err := decode(o.JSON())
 		if err != nil {
 			t.Fatal(err)
