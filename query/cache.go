@@ -1,0 +1,208 @@
+package query
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash/maphash"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// slabBytes is the unit in which a cache takes memory. A larger record gets a slab of its own.
+	slabBytes = 4 << 20
+	// blockOrders is how many orders one block of the order of positions lists.
+	blockOrders = 8192
+)
+
+// cache holds the orders of one generation as the bytes that are served.
+//
+// An order costs its record, 8 bytes in the order of positions and some 30 in the index. Nothing in there
+// is a pointer per order: the garbage collector sees slabs and blocks, and looks into neither.
+//
+// One goroutine adds; any number read meanwhile, and wait for one order to be listed at most. The bytes
+// of a record never change once it is listed.
+type cache struct {
+	generation generation
+	hash       func(uid string) uint64
+
+	position atomic.Int64 // everything up to here has been read
+	complete atomic.Bool  // has once read all there was
+
+	mu       sync.RWMutex // guards what follows
+	slabs    [][]byte
+	index    map[uint64]place // by hash of the uid
+	collided map[string]place // the few whose hash was taken
+	blocks   [][]place        // in the order of positions, blockOrders in each
+	count    int
+
+	used int // bytes of the last slab; the writer's alone
+}
+
+// place says where a record is: the slab's number above, the offset in it below.
+type place uint64
+
+// entry is an order as it is served. The body must not be modified; etag is quoted.
+type entry struct {
+	position int64
+	body     []byte
+	etag     string
+}
+
+// newCache returns an empty cache for a generation; hash nil stands for a good one.
+func newCache(g generation, hash func(uid string) uint64) *cache {
+	if hash == nil {
+		seed := maphash.MakeSeed()
+		hash = func(uid string) uint64 { return maphash.String(seed, uid) }
+	}
+	return &cache{generation: g, hash: hash, index: map[uint64]place{}, collided: map[string]place{}}
+}
+
+// get returns the order with that uid.
+func (c *cache) get(uid string) (entry, bool) {
+	r, ok := c.find(uid)
+	if !ok {
+		return entry{}, false
+	}
+	return r.entry(), true
+}
+
+func (c *cache) find(uid string) (record, bool) {
+	hash := c.hash(uid)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	at, ok := c.index[hash]
+	if !ok {
+		return nil, false
+	}
+	if r := c.record(at); r.hasUID(uid) {
+		return r, true
+	}
+	if at, ok = c.collided[uid]; !ok {
+		return nil, false
+	}
+	return c.record(at), true
+}
+
+// latest returns at most limit orders whose position is below before, newest first; before 0 begins at
+// the end.
+func (c *cache) latest(before int64, limit int) []entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	end := c.count
+	if before > 0 {
+		end = sort.Search(c.count, func(i int) bool { return c.nth(i).position() >= before })
+	}
+	entries := make([]entry, 0, min(limit, end))
+	for i := end - 1; i >= 0 && len(entries) < limit; i-- {
+		entries = append(entries, c.nth(i).entry())
+	}
+	return entries
+}
+
+// size returns the number of orders and the bytes of memory set aside for their records.
+func (c *cache) size() (orders int, bytes int64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, slab := range c.slabs {
+		bytes += int64(len(slab))
+	}
+	return c.count, bytes
+}
+
+// add lists an order and takes the cache's position to it. Orders come in the order of their positions;
+// one that was read before changes nothing, so a chunk may be read twice.
+func (c *cache) add(position int64, uid string, body []byte) {
+	if position <= c.position.Load() {
+		return
+	}
+	// Written before it is listed: nobody else looks at that part of the slab, so no lock is held.
+	at := c.write(position, uid, body)
+	hash := c.hash(uid)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, taken := c.index[hash]; taken {
+		c.collided[uid] = at
+	} else {
+		c.index[hash] = at
+	}
+	if c.count%blockOrders == 0 {
+		c.blocks = append(c.blocks, make([]place, 0, blockOrders))
+	}
+	last := &c.blocks[len(c.blocks)-1]
+	*last = append(*last, at)
+	c.count++
+	c.position.Store(position)
+}
+
+// write puts a record into the last slab, or begins another when it does not fit.
+func (c *cache) write(position int64, uid string, body []byte) place {
+	size := recordHeader + len(uid) + len(body)
+	if len(c.slabs) == 0 || c.used+size > len(c.slabs[len(c.slabs)-1]) {
+		slab := make([]byte, max(slabBytes, size))
+		c.mu.Lock()
+		c.slabs = append(c.slabs, slab)
+		c.mu.Unlock()
+		c.used = 0
+	}
+	slab := len(c.slabs) - 1
+	at := place(slab)<<32 | place(c.used)
+	record(c.slabs[slab][c.used:]).fill(position, uid, body)
+	c.used += size
+	return at
+}
+
+// record and nth want the lock.
+func (c *cache) record(at place) record { return c.slabs[at>>32][uint32(at):] }
+
+func (c *cache) nth(i int) record { return c.record(c.blocks[i/blockOrders][i%blockOrders]) }
+
+// record is an order in a slab, which goes on behind it:
+//
+//	position 8 | digest 16 | length of body 4 | length of uid 4 | uid | body
+//
+// The uid is there beside the body because the body spells it as JSON does.
+type record []byte
+
+const (
+	digestBytes  = 16
+	recordHeader = 8 + digestBytes + 4 + 4
+)
+
+func (r record) fill(position int64, uid string, body []byte) {
+	digest := sha256.Sum256(body)
+	binary.LittleEndian.PutUint64(r, uint64(position))
+	copy(r[8:], digest[:digestBytes])
+	binary.LittleEndian.PutUint32(r[24:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(r[28:], uint32(len(uid)))
+	copy(r[recordHeader:], uid)
+	copy(r[recordHeader+len(uid):], body)
+}
+
+func (r record) position() int64 { return int64(binary.LittleEndian.Uint64(r)) }
+
+func (r record) uidEnd() int { return recordHeader + int(binary.LittleEndian.Uint32(r[28:])) }
+
+func (r record) hasUID(uid string) bool { return string(r[recordHeader:r.uidEnd()]) == uid }
+
+func (r record) entry() entry {
+	begin := r.uidEnd()
+	end := begin + int(binary.LittleEndian.Uint32(r[24:]))
+	return entry{
+		position: r.position(),
+		body:     r[begin:end:end],
+		etag:     entityTag(r[8 : 8+digestBytes]),
+	}
+}
+
+// entityTag spells a digest as a strong ETag. Half of a SHA-256 is plenty to tell bodies apart, and half
+// as long in every answer.
+func entityTag(digest []byte) string {
+	var tag [1 + (digestBytes*8+5)/6 + 1]byte
+	tag[0], tag[len(tag)-1] = '"', '"'
+	base64.RawURLEncoding.Encode(tag[1:], digest)
+	return string(tag[:])
+}
