@@ -1,0 +1,273 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderbox"
+	"orderbox/internal/testservers"
+	"orderbox/sql"
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+// patience is how long a test waits for what must come; only a failing one does.
+const patience = time.Minute
+
+// projection is a database with generations made by hand, for this package does not know the projector.
+type projection struct {
+	testservers.DB
+	pool       *pgxpool.Pool
+	generation string // the current one
+}
+
+// newProjection returns a database whose current generation is g1, without orders.
+func newProjection(tb testing.TB) *projection {
+	tb.Helper()
+	p := newEmptyDatabase(tb)
+	p.mustCreateGeneration(tb, "g1")
+	p.mustSwitch(tb, "g1")
+	return p
+}
+
+// newEmptyDatabase returns one where no projector ever ran.
+func newEmptyDatabase(tb testing.TB) *projection {
+	tb.Helper()
+	db := testservers.Database(tb)
+	return &projection{DB: db, pool: mustOpen(tb, db.ServiceURL)}
+}
+
+func mustOpen(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), url, "test", 4)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+func (p *projection) mustCreateGeneration(tb testing.TB, name string) {
+	tb.Helper()
+	p.mustTx(tb, name, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(tb.Context(), `create schema `+name); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(tb.Context(), sql.Generation); err != nil {
+			return err
+		}
+		_, err := tx.Exec(tb.Context(), `insert into generations (name, fingerprint) values ($1, 'test')`, name)
+		return err
+	})
+}
+
+// mustSwitch makes a generation the current one, as a projector does it: in one transaction.
+func (p *projection) mustSwitch(tb testing.TB, name string) {
+	tb.Helper()
+	p.generation = name
+	p.mustTx(tb, name, func(tx pgx.Tx) error {
+		_, err := tx.Exec(tb.Context(), `update generations set current = false where current`)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(tb.Context(), `update generations set current = true where name = $1`, name)
+		return err
+	})
+}
+
+// mustTx runs f with a generation's tables.
+func (p *projection) mustTx(tb testing.TB, generation string, f func(tx pgx.Tx) error) {
+	tb.Helper()
+	err := pgx.BeginFunc(tb.Context(), p.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(tb.Context(), `select set_config('search_path', $1 || ', public', true)`, generation); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// mustReceive puts a message into the inbox.
+func (p *projection) mustReceive(tb testing.TB, payload []byte) (position int64) {
+	tb.Helper()
+	err := p.pool.QueryRow(tb.Context(), `
+		insert into inbox (source, channel, sequence, stamped_at, payload)
+		select 'stan', 'orders', coalesce(max(position), 0) + 1, '2026-11-20 10:20:30.123456+00', $1
+		from inbox
+		returning position`, payload).Scan(&position)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return position
+}
+
+// mustProject receives an order and writes it into the current generation; nobody is notified.
+func (p *projection) mustProject(tb testing.TB, o orderbox.Order) (position int64) {
+	tb.Helper()
+	position = p.mustReceive(tb, o.JSON())
+	p.mustWrite(tb, p.generation, position, o)
+	return position
+}
+
+// mustWrite writes an order into a generation's tables and moves the checkpoint to it.
+func (p *projection) mustWrite(tb testing.TB, generation string, position int64, o orderbox.Order) {
+	tb.Helper()
+	p.mustTx(tb, generation, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		batch.Queue(`insert into orders values ($1, $2, '', $3, $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz, $11, $12)`,
+			position, o.OrderUID, o.TrackNumber, o.Entry, o.Locale, o.InternalSignature, o.CustomerID, o.DeliveryService,
+			o.ShardKey, o.SmID, o.DateCreated, o.OofShard)
+		d, y := o.Delivery, o.Payment
+		batch.Queue(`insert into deliveries values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			position, d.Name, d.Phone, d.Zip, d.City, d.Address, d.Region, d.Email)
+		batch.Queue(`insert into payments values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			position, y.Transaction, y.RequestID, y.Currency, y.Provider, y.Amount, y.PaymentDT, y.Bank, y.DeliveryCost,
+			y.GoodsTotal, y.CustomFee)
+		for line, i := range o.Items {
+			batch.Queue(`insert into items values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+				position, line+1, i.ChrtID, i.TrackNumber, i.Price, i.RID, i.Name, i.Sale, i.Size, i.TotalPrice, i.NmID,
+				i.Brand, i.Status)
+		}
+		batch.Queue(`update checkpoint set position = $1, orders = orders + 1`, position)
+		return tx.SendBatch(tb.Context(), batch).Close()
+	})
+}
+
+// mustRefuse receives a message and makes it a dead letter.
+func (p *projection) mustRefuse(tb testing.TB, payload []byte, reason, violations string, first *int64) (position int64) {
+	tb.Helper()
+	position = p.mustReceive(tb, payload)
+	p.mustTx(tb, p.generation, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		batch.Queue(`insert into reasons (code, sentence, help) values ($1, 'A sentence.', 'Some help.') on conflict do nothing`, reason)
+		batch.Queue(`insert into dead_letters (position, reason, sentence, violations, schema_version, first)
+			values ($1, $2, 'What is wrong.', $3::text::jsonb, 'v1', $4)`, position, reason, violations, first)
+		batch.Queue(`update checkpoint set position = $1, dead_letters = dead_letters + 1`, position)
+		return tx.SendBatch(tb.Context(), batch).Close()
+	})
+	return position
+}
+
+func (p *projection) mustNotify(tb testing.TB) {
+	tb.Helper()
+	if _, err := p.pool.Exec(tb.Context(), `notify `+projectionChannel); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// mustModel returns the reference order under another id.
+func mustModel(tb testing.TB, uid string) orderbox.Order {
+	tb.Helper()
+	var o orderbox.Order
+	text, err := os.ReadFile("../publisher/model.json")
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o.OrderUID = uid
+	return o
+}
+
+// newServer returns a stage over the projection that is not running yet, with a short poll interval
+// unless the options say otherwise.
+func newServer(tb testing.TB, p *projection, o Options) *Server {
+	tb.Helper()
+	if o.PollInterval == 0 {
+		o.PollInterval = 20 * time.Millisecond
+	}
+	s, err := New(mustOpen(tb, p.ServiceURL), o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// mustRun runs a stage until the test ends, and returns when it has caught up.
+func mustRun(tb testing.TB, s *Server) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	})
+	eventually(tb, "the cache is filled", func() bool { return s.cache().complete.Load() })
+}
+
+// newRunning returns a stage over the projection that has caught up.
+func newRunning(tb testing.TB, p *projection, o Options) *Server {
+	tb.Helper()
+	s := newServer(tb, p, o)
+	mustRun(tb, s)
+	return s
+}
+
+func eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tb.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// get asks a stage for a path, as it is written; header is name and value in turn.
+func get(tb testing.TB, s *Server, path string, header ...string) *http.Response {
+	tb.Helper()
+	return do(tb, s, http.MethodGet, path, header...)
+}
+
+func do(tb testing.TB, s *Server, method, path string, header ...string) *http.Response {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w.Result()
+}
+
+// body returns an answer's body after checking its status.
+func body(tb testing.TB, status int, r *http.Response) []byte {
+	tb.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if r.StatusCode != status {
+		tb.Fatalf("status %d, want %d: %s", r.StatusCode, status, b)
+	}
+	return b
+}
+
+// mustDecode decodes the body of an answer after checking its status.
+func mustDecode[T any](tb testing.TB, status int, r *http.Response) (v T) {
+	tb.Helper()
+	b := body(tb, status, r)
+	if err := json.Unmarshal(b, &v); err != nil {
+		tb.Fatalf("%v in %s", err, b)
+	}
+	return v
+}
