@@ -1,0 +1,82 @@
+package query
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// handler answers one route. What it returns before it has written anything becomes a problem.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// answer remembers which status was sent.
+type answer struct {
+	http.ResponseWriter
+	status int // 0 until the header is written
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController through.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// adapt makes a route an http.Handler: it secures, calls, answers errors, and measures.
+func (s *Server) adapt(rt route) http.Handler {
+	observe := s.metrics.route(rt.path)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		a := &answer{ResponseWriter: w}
+		secure(a.Header())
+		if err := call(rt, a, r); err != nil {
+			s.fail(a, r, rt.path, err)
+		}
+		observe(a.status, time.Since(start))
+	})
+}
+
+// call runs a route's handler, and makes an error of a panic.
+func call(rt route, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		switch reason := recover(); reason {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(reason)
+		default:
+			err = fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
+		}
+	}()
+	if rt.method == "" || r.Method == rt.method || r.Method == http.MethodHead && rt.method == http.MethodGet {
+		return rt.handle(w, r)
+	}
+	allow := rt.method
+	if allow == http.MethodGet {
+		allow = "GET, HEAD"
+	}
+	w.Header().Set("Allow", allow)
+	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "This method is not offered here",
+		"The request used "+r.Method+".", "Use "+allow+".")
+}
+
+// policy is what a page may do: nothing but what it gets from here.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+func secure(header http.Header) {
+	header.Set("Content-Security-Policy", policy)
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+}

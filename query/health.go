@@ -1,0 +1,130 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// checkTimeout is how long a check may take; whoever asks for readiness does not wait long.
+	checkTimeout = 2 * time.Second
+	// maxBehind is how long the cache may not have reached the end of the projection before this replica
+	// says that it is not fit to serve. A busy one reaches it many times a second.
+	maxBehind = 10 * time.Second
+)
+
+// health is one check's outcome.
+type health struct {
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"` // what is wrong
+}
+
+// cacheHealth is the outcome of the check of the cache.
+type cacheHealth struct {
+	health
+	CaughtUp bool   `json:"caught_up"` // has once read all there was
+	Orders   int    `json:"orders"`
+	Position int64  `json:"position"`
+	Lag      *int64 `json:"lag"` // in messages: projected and not yet read; null while the database does not say
+}
+
+// alive answers as long as the process can answer at all.
+func (s *Server) alive(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, http.StatusOK, health{OK: true})
+}
+
+// ready says whether this replica is fit to serve, and check by check why not.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
+
+	var mu sync.Mutex
+	checks := make(map[string]any, len(s.o.Checks)+2)
+	fit := true
+	report := func(name string, ok bool, outcome any) {
+		mu.Lock()
+		defer mu.Unlock()
+		checks[name] = outcome
+		fit = fit && ok
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		checkpoint, err := s.projected(ctx)
+		database := health{OK: err == nil}
+		if err != nil {
+			database.Detail = "the database does not answer" // the error itself names hosts and users
+		}
+		report("database", database.OK, database)
+		cache := s.follower.health(checkpoint)
+		report("cache", cache.OK, cache)
+	})
+	for name, check := range s.o.Checks {
+		group.Go(func() {
+			h := health{OK: true}
+			if err := check(ctx); err != nil {
+				h = health{Detail: err.Error()}
+			}
+			report(name, h.OK, h)
+		})
+	}
+	group.Wait()
+
+	status := http.StatusOK
+	if !fit {
+		status = http.StatusServiceUnavailable
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, status, struct {
+		Ready  bool           `json:"ready"`
+		Checks map[string]any `json:"checks"`
+	}{fit, checks})
+}
+
+// projected asks the database how far the projection is; nil when there is none yet.
+func (s *Server) projected(ctx context.Context) (checkpoint *int64, err error) {
+	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
+		position, err := readCheckpoint(ctx, tx)
+		checkpoint = &position
+		return err
+	})
+	if errors.Is(err, errNoGeneration) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return checkpoint, nil
+}
+
+// health judges the cache against the checkpoint, which is nil when it is not known.
+func (f *follower) health(checkpoint *int64) cacheHealth {
+	c := f.serving.Load()
+	orders, _ := c.size()
+	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, Position: c.position.Load()}
+	if checkpoint != nil {
+		lag := f.lag(*checkpoint)
+		h.Lag = &lag
+	}
+	at := f.caughtUp.Load()
+	switch {
+	case !h.CaughtUp:
+		h.Detail = "the orders are still being read from the database"
+	case time.Since(*at) > maxBehind:
+		h.Detail = "the cache has not reached the end of the projection for a while"
+	default:
+		h.OK = true
+	}
+	return h
+}
+
+// lag is how many messages the cache that answers is behind a checkpoint. One that was just made may be
+// ahead of it.
+func (f *follower) lag(checkpoint int64) int64 {
+	return max(0, checkpoint-f.serving.Load().position.Load())
+}

@@ -1,0 +1,60 @@
+package query
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	requests *prometheus.HistogramVec
+}
+
+// newMetrics registers what this stage measures.
+func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
+	m := &metrics{requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "orderbox_http_request_duration_seconds",
+		Help:    "Time to answer a request, by the route's pattern and the status code (499: the client went away).",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10},
+	}, []string{"route", "code"})}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Subsystem: "cache", Name: name, Help: help}, value)
+	}
+	var problems []error
+	for _, c := range []prometheus.Collector{
+		m.requests,
+		gauge("orders", "Orders in the cache that answers.", func() float64 {
+			orders, _ := f.serving.Load().size()
+			return float64(orders)
+		}),
+		gauge("bytes", "Memory set aside for the orders in the cache that answers.", func() float64 {
+			_, bytes := f.serving.Load().size()
+			return float64(bytes)
+		}),
+		gauge("position", "Position of the log up to which the cache has read the projection.", func() float64 {
+			return float64(f.serving.Load().position.Load())
+		}),
+		gauge("lag", "Messages that were projected and not yet read by the cache, when it last looked.", func() float64 {
+			return float64(f.lag(f.checkpoint.Load()))
+		}),
+	} {
+		problems = append(problems, registry.Register(c))
+	}
+	return m, errors.Join(problems...)
+}
+
+// route returns what measures the answers of one route. The usual answer's series is found beforehand:
+// looking one up by its labels costs as much as finding an order.
+func (m *metrics) route(pattern string) func(status int, took time.Duration) {
+	usual := m.requests.WithLabelValues(pattern, "200")
+	return func(status int, took time.Duration) {
+		series := usual
+		if status != http.StatusOK && status != 0 { // a handler that writes nothing answers 200
+			series = m.requests.WithLabelValues(pattern, strconv.Itoa(status))
+		}
+		series.Observe(took.Seconds())
+	}
+}

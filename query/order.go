@@ -1,0 +1,129 @@
+package query
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gorilla/mux"
+)
+
+// maxUIDLength is the schema's bound, in characters: nothing longer was ever projected.
+const maxUIDLength = 64
+
+// cache is the one that answers right now. A request that asks twice takes it once, or a replay's end
+// may come in between.
+func (s *Server) cache() *cache { return s.follower.serving.Load() }
+
+// uidOf returns the order_uid in a request's path.
+func uidOf(r *http.Request) (string, error) {
+	// The router matches the path as it was sent, so that an id may hold a slash.
+	uid, err := url.PathUnescape(mux.Vars(r)["order_uid"])
+	if err != nil {
+		return "", badRequest("The order_uid in the address is not well encoded.", "Encode what is special with percent signs.")
+	}
+	return uid, nil
+}
+
+// lookup returns the order with that uid, or the problem that says why there is none: it cannot be one's
+// (400), it is not there (404), or the cache does not know yet (503).
+func (s *Server) lookup(uid string) (entry, error) {
+	switch {
+	case uid == "":
+		return entry{}, badRequest("The order_uid is empty.", "Give the id that the order came with.")
+	case !utf8.ValidString(uid) || strings.ContainsRune(uid, 0):
+		return entry{}, badRequest("The order_uid holds characters that no order_uid can.", "Send it as UTF-8, without U+0000.")
+	case utf8.RuneCountInString(uid) > maxUIDLength:
+		return entry{}, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")
+	}
+	c := s.cache()
+	complete := c.complete.Load() // asked first: what is missing afterwards was not there when it was complete
+	e, ok := c.get(uid)
+	switch {
+	case ok:
+		return e, nil
+	case !complete:
+		return entry{}, unavailable("The orders are still being read from the database.")
+	}
+	return entry{}, notFound("No order has this order_uid.", "Check the id. An order that was sent just now may take a moment; one that was refused is among the dead letters.")
+}
+
+// orderJSON answers with an order as the reference model writes it.
+func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
+	uid, err := uidOf(r)
+	if err != nil {
+		return err
+	}
+	e, err := s.lookup(uid)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	header.Set("ETag", e.etag)
+	header.Set("Cache-Control", "no-cache") // keep it, and ask each time whether it is still so
+	if hasTag(r.Header.Values("If-None-Match"), e.etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(e.body)))
+	_, err = w.Write(e.body)
+	return err
+}
+
+// hasTag says whether the lists of entity tags hold one. A weak one counts (RFC 9110, 13.1.2).
+func hasTag(lists []string, etag string) bool {
+	for _, list := range lists {
+		for tag := range strings.SplitSeq(list, ",") {
+			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+			if tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// latestJSON answers with the latest orders, newest first.
+func (s *Server) latestJSON(w http.ResponseWriter, r *http.Request) error {
+	p, err := parseParams(r, "limit", "after")
+	if err != nil {
+		return err
+	}
+	before, limit, err := p.page()
+	if err != nil {
+		return err
+	}
+	c := s.cache()
+	if !c.complete.Load() {
+		// The latest so far are among the oldest there are.
+		return unavailable("The orders are still being read from the database.")
+	}
+	entries := c.latest(before, limit+1) // one more than asked for tells whether there is a next page
+	more := len(entries) > limit
+	entries = entries[:min(limit, len(entries))]
+
+	body := []byte(`{"orders":[`)
+	for i, e := range entries {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, e.body...)
+	}
+	body = append(body, `],"next":`...)
+	if more {
+		body = strconv.AppendQuote(body, strconv.FormatInt(entries[limit-1].position, 10))
+	} else {
+		body = append(body, "null"...)
+	}
+	body = append(body, '}', '\n')
+
+	header := w.Header()
+	header.Set("Cache-Control", "no-cache")
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	_, err = w.Write(body)
+	return err
+}

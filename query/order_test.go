@@ -1,0 +1,209 @@
+package query
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"orderbox"
+)
+
+func TestModelComesBackFieldForFieldInItsOrder(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../publisher/model.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if err := json.Compact(&want, text); err != nil {
+		t.Fatal(err)
+	}
+	p := newProjection(t)
+	p.mustProject(t, mustModel(t, "b563feb7b2b84b6test"))
+	r := get(t, newRunning(t, p, Options{}), "/api/v1/orders/b563feb7b2b84b6test")
+	if got := body(t, http.StatusOK, r); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("got  %s\nwant %s", got, want.Bytes())
+	}
+	if got := r.Header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("content type %s", got)
+	}
+}
+
+func TestRestartServesTheSameBytes(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	var uids []string
+	var before [][]byte
+	first := newRunning(t, p, Options{})
+	for _, o := range awkwardOrders(t) {
+		uids = append(uids, o.OrderUID)
+		position := p.mustProject(t, o)
+		eventually(t, "the order is seen", func() bool { return first.cache().position.Load() == position })
+	}
+	for _, uid := range uids {
+		before = append(before, body(t, http.StatusOK, get(t, first, "/api/v1/orders/"+url.PathEscape(uid))))
+	}
+	second := newRunning(t, p, Options{})
+	for i, o := range awkwardOrders(t) {
+		after := body(t, http.StatusOK, get(t, second, "/api/v1/orders/"+url.PathEscape(uids[i])))
+		if !bytes.Equal(before[i], after) || !bytes.Equal(after, o.JSON()) {
+			t.Errorf("%s\nbefore %s\nafter  %s\nsent   %s", uids[i], before[i], after, o.JSON())
+		}
+	}
+}
+
+// awkwardOrders are orders that a careless column, join or encoder would change.
+func awkwardOrders(t *testing.T) []orderbox.Order {
+	many := mustModel(t, "many items")
+	many.Items = slices.Repeat(many.Items, 300)
+	for i := range many.Items {
+		many.Items[i].ChrtID = int64(300 - i) // so that no other order than the lines' will do
+	}
+	text := mustModel(t, "text")
+	text.Delivery.Name = "Ольга \u2028 <b>&amp;</b> 👩‍👩‍👧 \u202e \t \x7f \" \\ "
+	text.Locale = strings.Repeat("ё", 200)
+	numbers := mustModel(t, "numbers")
+	numbers.SmID, numbers.Items[0].Status, numbers.Payment.Amount = -1<<63, 1<<63-1, 1<<53+1
+	dates := mustModel(t, "dates")
+	dates.DateCreated = "2021-11-26T06:22:19.123456789012+05:45"
+	return []orderbox.Order{many, text, numbers, dates}
+}
+
+func TestUnchangedOrderIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	p.mustProject(t, mustModel(t, "a"))
+	s := newRunning(t, p, Options{})
+	r := get(t, s, "/api/v1/orders/a")
+	tag := r.Header.Get("ETag")
+	if tag == "" || strings.HasPrefix(tag, "W/") || r.Header.Get("Cache-Control") != "no-cache" {
+		t.Fatalf("headers %v", r.Header)
+	}
+	for _, sent := range []string{tag, `"other", ` + tag, "W/" + tag, "*"} {
+		r := get(t, s, "/api/v1/orders/a", "If-None-Match", sent)
+		if got := body(t, http.StatusNotModified, r); len(got) != 0 || r.Header.Get("ETag") != tag {
+			t.Errorf("%s: %d bytes, headers %v", sent, len(got), r.Header)
+		}
+	}
+	body(t, http.StatusNotModified, get(t, s, "/api/v1/orders/a", "If-None-Match", `"other"`, "If-None-Match", tag))
+	body(t, http.StatusOK, get(t, s, "/api/v1/orders/a", "If-None-Match", `"other"`))
+}
+
+func TestEveryIDIsReachable(t *testing.T) {
+	t.Parallel()
+	uids := []string{
+		"a/b", "/", "//x//", "100%", "%2F", "%zz", "..", ".", "../../etc", "two words", " ", "+", "a?b#c", "a;b=c",
+		"\u200fשלום\u202e", "ё", "👩‍👩‍👧", "\"'<>&", "\\", "\n", strings.Repeat("ж", 64), "latest", "orders",
+	}
+	p := newProjection(t)
+	for _, uid := range uids {
+		p.mustProject(t, mustModel(t, uid))
+	}
+	s := newRunning(t, p, Options{})
+	for _, uid := range uids {
+		r := get(t, s, "/api/v1/orders/"+url.PathEscape(uid))
+		if o := mustDecode[orderbox.Order](t, http.StatusOK, r); o.OrderUID != uid {
+			t.Errorf("%q was asked for, %q is the answer", uid, o.OrderUID)
+		}
+	}
+}
+
+func TestImpossibleIDIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newRunning(t, newProjection(t), Options{})
+	for _, path := range []string{"a%00b", "%ff", strings.Repeat("a", 65), strings.Repeat("%D0%B6", 65)} {
+		p := mustDecode[problem](t, http.StatusBadRequest, get(t, s, "/api/v1/orders/"+path))
+		if !strings.Contains(p.Detail, "order_uid") || p.Fix == "" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+}
+
+func TestMissIsUnknownOnlyOnceTheCacheIsFilled(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, newProjection(t), Options{})
+	for _, path := range []string{"/api/v1/orders/a", "/api/v1/orders"} {
+		r := get(t, s, path)
+		body(t, http.StatusServiceUnavailable, r)
+		if r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: no word of when to try again", path)
+		}
+	}
+	mustRun(t, s)
+	r := get(t, s, "/api/v1/orders/a")
+	if p := mustDecode[problem](t, http.StatusNotFound, r); p.Type != "urn:orderbox:problem:not-found" || p.Status != 404 {
+		t.Errorf("%+v", p)
+	}
+	if got := r.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("content type %s", got)
+	}
+}
+
+type orderList struct {
+	Orders []json.RawMessage `json:"orders"`
+	Next   *string           `json:"next"`
+}
+
+func TestLatestOrdersComeNewestFirstPageByPage(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	var want []string
+	for _, uid := range []string{"a", "b", "c", "d", "e"} {
+		o := mustModel(t, uid)
+		p.mustProject(t, o)
+		p.mustReceive(t, []byte{}) // positions have gaps
+		want = append(want, string(o.JSON()))
+	}
+	slices.Reverse(want)
+	s := newRunning(t, p, Options{})
+	var got []string
+	for path := "/api/v1/orders?limit=2"; path != ""; {
+		page := mustDecode[orderList](t, http.StatusOK, get(t, s, path))
+		for _, o := range page.Orders {
+			got = append(got, string(o))
+		}
+		if path = ""; page.Next != nil {
+			path = "/api/v1/orders?limit=2&after=" + *page.Next
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if page := mustDecode[orderList](t, http.StatusOK, get(t, s, "/api/v1/orders?limit=5")); page.Next != nil {
+		t.Error("a last page that is full says that it is not the last")
+	}
+	if page := mustDecode[orderList](t, http.StatusOK, get(t, s, "/api/v1/orders?after=1")); page.Orders == nil || len(page.Orders) > 0 {
+		t.Errorf("the page behind the first order is %v", page.Orders)
+	}
+}
+
+func TestBadParameterIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newRunning(t, newProjection(t), Options{OperatorToken: "t"})
+	for query, named := range map[string]string{
+		"limit=0": "limit", "limit=101": "limit", "limit=x": "limit", "limit=": "limit", "limit=1&limit=2": "limit",
+		"after=-1": "after", "after=0": "after", "after=x": "after", "after=+1": "after", "after=9223372036854775808": "after",
+		"lim=1": "limit, after", "limit=%zz": "encoded",
+	} {
+		for _, path := range []string{"/api/v1/orders?", "/api/v1/dead-letters?"} {
+			p := mustDecode[problem](t, http.StatusBadRequest, get(t, s, path+query, "Authorization", "Bearer t"))
+			if !strings.Contains(p.Detail+p.Fix, named) {
+				t.Errorf("%s%s: %+v", path, query, p)
+			}
+		}
+	}
+}
+
+// A lookup over HTTP, without the network. The router takes most of it: it matches the path by regular
+// expressions.
+func BenchmarkOrderJSON(b *testing.B) {
+	s := idle(b, Options{})
+	o := mustModel(b, "b563feb7b2b84b6test")
+	s.cache().add(1, o.OrderUID, o.JSON())
+	benchmarkHandler(b, s, "/api/v1/orders/b563feb7b2b84b6test")
+}

@@ -1,0 +1,68 @@
+package query
+
+import (
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultLimit = 20
+	maxLimit     = 100
+)
+
+// params are the parameters of a request's query, each known and there once.
+type params url.Values
+
+// parseParams refuses what is none of allowed, so that a misspelt filter does not pass for no filter.
+func parseParams(r *http.Request, allowed ...string) (params, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("The query of the address is not well encoded.", "Encode it as key=value&key=value, with percent signs for what is special.")
+	}
+	for name, given := range values {
+		if !slices.Contains(allowed, name) {
+			return nil, badRequest("There is a parameter that is not known here.", "Use only these: "+strings.Join(allowed, ", ")+".")
+		}
+		if len(given) > 1 {
+			return nil, badRequest("The parameter "+name+" is given more than once.", "Give it once.")
+		}
+	}
+	return params(values), nil
+}
+
+func (p params) text(name string) string { return url.Values(p).Get(name) }
+
+// page returns how many to list, and the position before which the list goes on.
+func (p params) page() (before int64, limit int, err error) {
+	before, limit = math.MaxInt64, defaultLimit
+	if p["limit"] != nil {
+		if limit, err = strconv.Atoi(p.text("limit")); err != nil || limit < 1 || limit > maxLimit {
+			return 0, 0, badRequest("The parameter limit is not a number from 1 to 100.", "Leave it out for 20.")
+		}
+	}
+	if p["after"] != nil {
+		if before, err = parsePosition(p.text("after")); err != nil {
+			return 0, 0, badRequest("The parameter after is no cursor.", "Take it from next of the page before, or leave it out to begin.")
+		}
+	}
+	return before, limit, nil
+}
+
+// parsePosition reads a position of the log, spelt as we spell it.
+func parsePosition(text string) (int64, error) {
+	position, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || position < 1 || strconv.FormatInt(position, 10) != text {
+		return 0, strconv.ErrSyntax
+	}
+	return position, nil
+}
+
+// cursor is what after takes to go on behind a position.
+func cursor(position int64) *string {
+	text := strconv.FormatInt(position, 10)
+	return &text
+}

@@ -1,0 +1,165 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderbox/static"
+)
+
+// Options says how to answer. The zero value is usable: nothing for the operator, no balance.
+type Options struct {
+	Log     *slog.Logger         // nil discards
+	Metrics *prometheus.Registry // what /metrics shows and this stage adds to; nil is one of its own
+	// OperatorToken opens the operator's paths to who sends it; empty keeps them shut to everybody.
+	OperatorToken string
+	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
+	// time. Nil: the balance is not offered.
+	Stats func(context.Context) (Stats, error)
+	// Checks are asked by /readyz, concurrently, with 2 s of time, beside "database" and "cache". The text
+	// of their errors is shown to anybody who asks.
+	Checks map[string]func(context.Context) error
+	// PollInterval is how long a new order may stay unseen when its notification is lost (default 1 s).
+	PollInterval time.Duration
+}
+
+// Server is the stage. Make it with New.
+type Server struct {
+	pool     *pgxpool.Pool
+	o        Options
+	log      *slog.Logger
+	site     *static.Site
+	metrics  *metrics
+	follower *follower
+}
+
+// New checks the options and returns a server that reads from pool, of which it needs two connections and
+// one more per request for the operator or the balance. It connects to nothing yet.
+func New(pool *pgxpool.Pool, o Options) (*Server, error) {
+	var problems []error
+	if o.PollInterval < 0 {
+		problems = append(problems, errors.New("the poll interval is negative"))
+	}
+	for _, taken := range []string{"database", "cache"} {
+		if o.Checks[taken] != nil {
+			problems = append(problems, fmt.Errorf("the check %s is there already", taken))
+		}
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query")}
+	s.follower = newFollower(pool, s.log, o.PollInterval)
+	var err error
+	if s.site, err = static.New(); err != nil {
+		problems = append(problems, err)
+	}
+	if s.metrics, err = newMetrics(o.Metrics, s.follower); err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("query: %w", errors.Join(problems...))
+	}
+	return s, nil
+}
+
+// Run fills the cache and follows the projection until ctx ends, for as long as the database takes to
+// come back. It returns nil after its goroutines have ended. Answering does not need it to run, but knows
+// no orders before it does. To be called once.
+func (s *Server) Run(ctx context.Context) error {
+	s.follower.run(ctx)
+	return nil
+}
+
+// HTTPServer returns a server for Handler that no slow or greedy client can hold up, to be served and shut
+// down by the caller. It has no address yet.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second, // above queryTimeout, with time to send a large payload
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Handler returns the whole HTTP surface. It may be called concurrently with Run, and serves any number
+// of requests at once.
+func (s *Server) Handler() http.Handler {
+	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	for _, rt := range s.routes() {
+		router.Handle(rt.path, s.adapt(rt))
+	}
+	router.NotFoundHandler = s.adapt(route{path: "other", handle: func(http.ResponseWriter, *http.Request) error {
+		return notFound("No page and no endpoint has this address.", "Begin at /.")
+	}})
+	return router
+}
+
+// route is one line of the HTTP surface. Who offers GET offers HEAD.
+type route struct {
+	method string // empty: any
+	path   string
+	handle handler
+}
+
+// routes is the HTTP surface. The router tries them in this order, so the busy one stands first.
+func (s *Server) routes() []route {
+	return []route{
+		// An order as the reference model writes it, from the cache.
+		{"GET", "/api/v1/orders/{order_uid}", s.orderJSON},
+		// The latest orders, newest first: ?limit=&after=.
+		{"GET", "/api/v1/orders", s.latestJSON},
+
+		// The lookup page, with the latest orders.
+		{"GET", "/", s.homePage},
+		// One order's page: a link that can be sent to someone.
+		{"GET", "/orders/{order_uid}", s.orderPage},
+		// The search form without JavaScript: ?order_uid=.
+		{"GET", "/orders", s.orderPage},
+		// Style, script and pictures, named by their content.
+		{"GET", "/assets/{name}", s.asset},
+
+		// The balance: received, orders, duplicates, dead letters, pending.
+		{"GET", "/api/v1/stats", s.statsJSON},
+		// What was refused, newest first: ?reason=&limit=&after= (operator).
+		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
+		// One refusal, with every violation (operator).
+		{"GET", "/api/v1/dead-letters/{id}", s.operator(s.deadLetterJSON)},
+		// The refused message itself, byte for byte (operator).
+		{"GET", "/api/v1/dead-letters/{id}/payload", s.operator(s.deadLetterPayload)},
+
+		// Alive: the process answers.
+		{"GET", "/healthz", s.alive},
+		// Fit to serve: database, cache, and what else the service depends on.
+		{"GET", "/readyz", s.ready},
+		// Prometheus.
+		{"GET", "/metrics", s.measurements()},
+	}
+}
+
+func (s *Server) measurements() handler {
+	serve := promhttp.HandlerFor(s.o.Metrics, promhttp.HandlerOpts{})
+	return func(w http.ResponseWriter, r *http.Request) error {
+		serve.ServeHTTP(w, r)
+		return nil
+	}
+}

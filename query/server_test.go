@@ -1,0 +1,243 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// idle is a stage that never asks its database.
+func idle(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	s, err := New(nil, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func TestOperatorsPathsOpenToTheTokenAlone(t *testing.T) {
+	t.Parallel()
+	off, on := idle(t, Options{}), newServer(t, newProjection(t), Options{OperatorToken: "right"})
+	for _, rt := range on.routes() {
+		if !strings.Contains(rt.path, "dead-letters") {
+			continue
+		}
+		path := strings.ReplaceAll(rt.path, "{id}", "1")
+		if p := mustDecode[problem](t, http.StatusForbidden, get(t, off, path, "Authorization", "Bearer ")); !strings.Contains(p.Fix, "ORDERBOX_OPERATOR_TOKEN") {
+			t.Errorf("%s is off: %+v", path, p)
+		}
+		for _, header := range [][]string{{}, {"Authorization", ""}, {"Authorization", "Bearer wrong"}, {"Authorization", "Bearer"},
+			{"Authorization", "Basic right"}, {"Authorization", "right"}} {
+			r := get(t, on, path, header...)
+			body(t, http.StatusUnauthorized, r)
+			if !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer ") || r.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s with %q: headers %v", path, header, r.Header)
+			}
+		}
+		for _, scheme := range []string{"Bearer", "bearer"} {
+			if r := get(t, on, path, "Authorization", scheme+" right"); r.StatusCode != http.StatusOK && r.StatusCode != http.StatusNotFound {
+				t.Errorf("%s with the token: %d", path, r.StatusCode)
+			}
+		}
+	}
+}
+
+func TestEveryRouteRefusesOtherMethodsAndOffersHead(t *testing.T) {
+	t.Parallel()
+	s := newRunning(t, newProjection(t), Options{OperatorToken: "right"})
+	for _, rt := range s.routes() {
+		path := strings.NewReplacer("{order_uid}", "a", "{id}", "1", "{name}", "a").Replace(rt.path)
+		r := do(t, s, http.MethodPost, path)
+		body(t, http.StatusMethodNotAllowed, r)
+		if got := r.Header.Get("Allow"); got != "GET, HEAD" {
+			t.Errorf("%s allows %q", path, got)
+		}
+		head, get := do(t, s, http.MethodHead, path), get(t, s, path)
+		if head.StatusCode != get.StatusCode {
+			t.Errorf("%s: HEAD answers %d, GET %d", path, head.StatusCode, get.StatusCode)
+		}
+	}
+}
+
+func TestEveryAnswerIsSecured(t *testing.T) {
+	t.Parallel()
+	s := newRunning(t, newProjection(t), Options{})
+	for _, path := range []string{"/", "/orders/a", "/nowhere", "/api/v1/orders", "/api/v1/orders/a", "/api/nowhere", "/metrics", "/healthz"} {
+		header := get(t, s, path).Header
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; " +
+				"img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		} {
+			if got := header.Get(name); got != want {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+	}
+}
+
+func TestErrorsAreProblemsForProgramsAndPagesForPeople(t *testing.T) {
+	t.Parallel()
+	s := idle(t, Options{})
+	for path, kind := range map[string]string{
+		"/api/v1/nowhere": "application/problem+json", "/api/": "application/problem+json",
+		"/nowhere": "text/html; charset=utf-8", "/orders//": "text/html; charset=utf-8",
+	} {
+		r := get(t, s, path)
+		body(t, http.StatusNotFound, r)
+		if got := r.Header.Get("Content-Type"); got != kind {
+			t.Errorf("%s is answered with %s", path, got)
+		}
+	}
+}
+
+// handled runs a handler in place of a route's, and returns the answer and the log.
+func handled(t *testing.T, ctx context.Context, h handler) (*http.Response, string) {
+	t.Helper()
+	var log bytes.Buffer
+	s := idle(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	w := httptest.NewRecorder()
+	s.adapt(route{method: http.MethodGet, path: "/api/test", handle: h}).
+		ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/test", nil))
+	return w.Result(), log.String()
+}
+
+func TestUnknownErrorIsLoggedAndNotTold(t *testing.T) {
+	t.Parallel()
+	for name, h := range map[string]handler{
+		"error": func(http.ResponseWriter, *http.Request) error {
+			return fmt.Errorf("read: %w", errors.New("the secret"))
+		},
+		"panic": func(http.ResponseWriter, *http.Request) error { panic("the secret") },
+	} {
+		r, log := handled(t, t.Context(), h)
+		if got := body(t, http.StatusInternalServerError, r); bytes.Contains(got, []byte("secret")) {
+			t.Errorf("%s: the client is told %s", name, got)
+		}
+		if !strings.Contains(log, "the secret") || !strings.Contains(log, "/api/test") {
+			t.Errorf("%s: the log says %q", name, log)
+		}
+	}
+}
+
+func TestClientThatLeftIsNoError(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, log := handled(t, ctx, func(_ http.ResponseWriter, r *http.Request) error { return r.Context().Err() })
+	if got := body(t, http.StatusOK, r); len(got) > 0 || log != "" {
+		t.Errorf("answered %s, logged %q", got, log)
+	}
+}
+
+func TestWorldsFaultsAre503AndOursAre500(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{context.DeadlineExceeded, 503},
+		{io.ErrUnexpectedEOF, 503},
+		{&net.OpError{Op: "read", Err: errors.New("reset")}, 503},
+		{&pgconn.PgError{Code: "57P01"}, 503}, // the server shuts down
+		{&pgconn.PgError{Code: "53300"}, 503}, // too many connections
+		{&pgconn.PgError{Code: "42703"}, 500}, // no such column
+		{&pgconn.PgError{Code: "42501"}, 500}, // no such right
+		{errors.New("whatever"), 500},
+	} {
+		r, _ := handled(t, t.Context(), func(http.ResponseWriter, *http.Request) error { return fmt.Errorf("read: %w", c.err) })
+		if r.StatusCode != c.status {
+			t.Errorf("%v: %d, want %d", c.err, r.StatusCode, c.status)
+		}
+	}
+}
+
+func TestErrorAfterTheFirstByteAddsNothing(t *testing.T) {
+	t.Parallel()
+	r, log := handled(t, t.Context(), func(w http.ResponseWriter, _ *http.Request) error {
+		w.Write([]byte("half"))
+		return errors.New("the rest is lost")
+	})
+	if got := body(t, http.StatusOK, r); string(got) != "half" || !strings.Contains(log, "the rest is lost") {
+		t.Errorf("answered %s, logged %q", got, log)
+	}
+}
+
+func TestBalanceIsWhatIsSupplied(t *testing.T) {
+	t.Parallel()
+	want := Stats{Received: 6, Orders: 3, Duplicates: 1, DeadLetters: 1, Pending: 1}
+	s := idle(t, Options{Stats: func(context.Context) (Stats, error) { return want, nil }})
+	if got := mustDecode[Stats](t, http.StatusOK, get(t, s, "/api/v1/stats")); got != want {
+		t.Errorf("%+v", got)
+	}
+	away := idle(t, Options{Stats: func(context.Context) (Stats, error) { return Stats{}, context.DeadlineExceeded }})
+	body(t, http.StatusServiceUnavailable, get(t, away, "/api/v1/stats"))
+	body(t, http.StatusNotFound, get(t, idle(t, Options{}), "/api/v1/stats"))
+}
+
+func TestRequestsAndCacheAreMeasured(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	p.mustProject(t, mustModel(t, "a"))
+	s := newRunning(t, p, Options{})
+	handler := s.Handler()
+	for _, path := range []string{"/api/v1/orders/a", "/api/v1/orders/a", "/api/v1/orders/b", "/nowhere", "/metrics"} {
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+	}
+	got := string(body(t, http.StatusOK, get(t, s, "/metrics")))
+	for _, line := range []string{
+		`orderbox_http_request_duration_seconds_count{code="200",route="/api/v1/orders/{order_uid}"} 2`,
+		`orderbox_http_request_duration_seconds_count{code="404",route="/api/v1/orders/{order_uid}"} 1`,
+		`orderbox_http_request_duration_seconds_count{code="404",route="other"} 1`,
+		`orderbox_http_request_duration_seconds_count{code="200",route="/metrics"} 1`,
+		`orderbox_cache_orders 1`, `orderbox_cache_position 1`, `orderbox_cache_lag 0`, `orderbox_cache_bytes 4.194304e+06`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+}
+
+func TestOptionsAreCheckedAllAtOnce(t *testing.T) {
+	t.Parallel()
+	fine := func(context.Context) error { return nil }
+	_, err := New(nil, Options{PollInterval: -1, Checks: map[string]func(context.Context) error{"cache": fine}})
+	if err == nil || !strings.Contains(err.Error(), "negative") || !strings.Contains(err.Error(), "cache") {
+		t.Errorf("%v", err)
+	}
+}
+
+// benchmarkHandler measures an answer that is not sent anywhere.
+func benchmarkHandler(b *testing.B, s *Server, path string) {
+	b.Helper()
+	handler := s.Handler()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for b.Loop() {
+		w := discard{header: http.Header{}}
+		handler.ServeHTTP(&w, r)
+		if w.n == 0 {
+			b.Fatal("nothing was answered")
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+}
+
+type discard struct {
+	header http.Header
+	n      int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(int)             {}
+func (d *discard) Write(b []byte) (int, error) { d.n += len(b); return len(b), nil }
