@@ -1,0 +1,374 @@
+package query
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"orderbox"
+)
+
+const (
+	// latestOnPage is how many orders the home page lists.
+	latestOnPage = 20
+	// maxInlineJSON keeps a page small when an order is not: a larger one is only linked to.
+	maxInlineJSON = 256 << 10
+)
+
+// homePage shows the search field and the latest orders.
+func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
+	c := s.cache()
+	view := homeView{
+		frame:   frame{Title: "Look up an order", Focus: true},
+		Loading: !c.complete.Load(), // then the latest so far are among the oldest there are
+	}
+	count, _ := c.size()
+	view.Count = grouped(big.NewInt(int64(count)))
+	if !view.Loading {
+		for _, e := range c.latest(0, latestOnPage) {
+			o, err := decode(e)
+			if err != nil {
+				return err
+			}
+			view.Latest = append(view.Latest, newOrderLine(o))
+		}
+	}
+	return s.writePage(w, r, http.StatusOK, "home", view)
+}
+
+// orderPage shows one order: at its link, or to the search form (GET /orders?order_uid=), which is sent on
+// to the link when there is such an order, so that the address can be passed on.
+func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
+	uid, err := uidOf(r)
+	if err != nil {
+		return err
+	}
+	searched := mux.Vars(r)["order_uid"] == ""
+	if searched {
+		if uid = r.URL.Query().Get("order_uid"); strings.TrimSpace(uid) == "" {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return nil
+		}
+	}
+	e, err := s.lookup(uid)
+	if trimmed := strings.TrimSpace(uid); err != nil && searched && trimmed != uid {
+		// A space that came along with a pasted id, unless it is a part of one.
+		if found, notEither := s.lookup(trimmed); notEither == nil {
+			e, err, uid = found, nil, trimmed
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if searched && !isDots(uid) {
+		http.Redirect(w, r, orderLink(uid), http.StatusSeeOther)
+		return nil
+	}
+	o, err := decode(e)
+	if err != nil {
+		return err
+	}
+	return s.writePage(w, r, http.StatusOK, "order", newOrderView(o, e.body))
+}
+
+// asset answers with a style sheet, a script or a picture. Its name says which bytes it stands for, so it
+// need not be asked for again.
+func (s *Server) asset(w http.ResponseWriter, r *http.Request) error {
+	a, ok := s.site.Asset(mux.Vars(r)["name"])
+	if !ok {
+		return notFound("No asset has this name.", "Load the page again: it names the ones there are now.")
+	}
+	header := w.Header()
+	header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	header.Set("Content-Type", a.ContentType)
+	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	_, err := w.Write(a.Body)
+	return err
+}
+
+// errorPage shows a problem to a person. When it cannot, it shows a page that was made at the start.
+func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
+	name, view := s.newProblemView(r, p)
+	err := s.writePage(w, r, p.Status, name, view)
+	if err == nil {
+		return
+	}
+	s.log.Error("error page failed", "page", name, "error", err)
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(s.site.Broken())))
+	w.WriteHeader(p.Status)
+	w.Write(s.site.Broken()) // nobody is left to tell when this fails
+}
+
+// writePage answers with a page, which is complete before its first byte is sent. A browser may keep it
+// and asks each time whether it is still so: the home page asks every few seconds, to show what is new.
+func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
+	body, err := s.site.Render(name, view)
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	if status == http.StatusOK {
+		digest := sha256.Sum256(body)
+		etag := `"` + base64.RawURLEncoding.EncodeToString(digest[:digestBytes]) + `"`
+		header.Set("ETag", etag)
+		header.Set("Cache-Control", "no-cache")
+		if hasTag(r.Header.Values("If-None-Match"), etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, err = w.Write(body)
+	return err
+}
+
+func decode(e entry) (*orderbox.Order, error) {
+	var o orderbox.Order
+	if err := json.Unmarshal(e.body, &o); err != nil {
+		return nil, fmt.Errorf("decode the order at position %d: %w", e.position, err)
+	}
+	return &o, nil
+}
+
+// isDots tells the ids that cannot be a segment of a path: a browser walks along them instead.
+func isDots(uid string) bool { return uid == "." || uid == ".." }
+
+// orderLink returns the address of an order's page.
+func orderLink(uid string) string {
+	if isDots(uid) {
+		return "/orders?order_uid=" + uid
+	}
+	return "/orders/" + url.PathEscape(uid)
+}
+
+// frame is what every page has.
+type frame struct {
+	Title string
+	Query string // what the search field holds
+	Focus bool   // the search field has the focus from the start
+}
+
+// homeView is what pages/home.html reads.
+type homeView struct {
+	frame
+	Loading bool
+	Count   string // all orders
+	Latest  []orderLine
+}
+
+// orderLine is an order in a list.
+type orderLine struct {
+	UID, Link string
+	Created   moment
+	Items     string
+	Amount    money
+}
+
+// orderView is what pages/order.html reads.
+type orderView struct {
+	frame
+	Order         *orderbox.Order
+	Created, Paid moment
+	Items         string // how many, and their status
+
+	Goods, DeliveryCost, CustomFee, Amount money
+	Parts                                  money // what the three add up to
+	PartsDiffer                            bool  // from the amount
+
+	Lines       []itemLine
+	ItemsTotal  money
+	ItemsDiffer bool // from the goods
+
+	Handling []field
+	JSONLink string // empty for the ids that no link can hold
+	JSON     string // indented; empty when it is too much for a page
+}
+
+// itemLine is an item with its amounts made readable.
+type itemLine struct {
+	orderbox.Item
+	Price, Total string
+	OwnTrack     bool // its track number is not the order's
+}
+
+// field is a value that is shown under its name and as it is.
+type field struct{ Name, Value string }
+
+// problemView is what pages/problem.html and pages/unknown.html read.
+type problemView struct {
+	frame
+	Status               int
+	Heading, Detail, Fix string
+	Starting             bool // waiting helps
+
+	UID, Link            string // the order that is not there
+	Trimmed, TrimmedLink string // its id without the spaces around it, when it has some
+}
+
+func newOrderLine(o *orderbox.Order) orderLine {
+	return orderLine{
+		UID:     o.OrderUID,
+		Link:    orderLink(o.OrderUID),
+		Created: instant(o.DateCreated),
+		Items:   counted(len(o.Items), "item"),
+		Amount:  newMoney(big.NewInt(o.Payment.Amount), o.Payment.Currency),
+	}
+}
+
+func newOrderView(o *orderbox.Order, body []byte) orderView {
+	p := o.Payment
+	// Each amount may be as large as an int64, so their sums need more room.
+	goods, amount := big.NewInt(p.GoodsTotal), big.NewInt(p.Amount)
+	parts, items := new(big.Int).Add(goods, big.NewInt(p.DeliveryCost)), new(big.Int)
+	parts.Add(parts, big.NewInt(p.CustomFee))
+	v := orderView{
+		frame:        frame{Title: "Order " + o.OrderUID},
+		Order:        o,
+		Created:      instant(o.DateCreated),
+		Paid:         newMoment(time.Unix(p.PaymentDT, 0), strconv.FormatInt(p.PaymentDT, 10)),
+		Items:        summary(o.Items),
+		Goods:        newMoney(goods, p.Currency),
+		DeliveryCost: newMoney(big.NewInt(p.DeliveryCost), p.Currency),
+		CustomFee:    newMoney(big.NewInt(p.CustomFee), p.Currency),
+		Amount:       newMoney(amount, p.Currency),
+		Parts:        newMoney(parts, p.Currency),
+		PartsDiffer:  parts.Cmp(amount) != 0,
+		Handling: []field{
+			{"Customer", o.CustomerID}, {"Entry", o.Entry}, {"Locale", o.Locale}, {"Shard key", o.ShardKey},
+			{"SM id", strconv.FormatInt(o.SmID, 10)}, {"OOF shard", o.OofShard}, {"Internal signature", o.InternalSignature},
+		},
+	}
+	for _, i := range o.Items {
+		items.Add(items, big.NewInt(i.TotalPrice))
+		v.Lines = append(v.Lines, itemLine{
+			Item:     i,
+			Price:    grouped(big.NewInt(i.Price)),
+			Total:    grouped(big.NewInt(i.TotalPrice)),
+			OwnTrack: i.TrackNumber != o.TrackNumber,
+		})
+	}
+	v.ItemsTotal, v.ItemsDiffer = newMoney(items, p.Currency), items.Cmp(goods) != 0
+	if !isDots(o.OrderUID) {
+		v.JSONLink = "/api/v1" + orderLink(o.OrderUID)
+	}
+	if len(body) <= maxInlineJSON {
+		var indented bytes.Buffer
+		if json.Indent(&indented, body, "", "  ") == nil { // it was decoded just now
+			v.JSON = indented.String()
+		}
+	}
+	return v
+}
+
+// newProblemView returns a problem as a page, and which one.
+func (s *Server) newProblemView(r *http.Request, p problem) (name string, v problemView) {
+	uid, err := uidOf(r)
+	if err != nil || uid == "" {
+		uid = r.URL.Query().Get("order_uid")
+	}
+	uid = strings.ToValidUTF8(uid, "\uFFFD")
+	v = problemView{
+		frame:  frame{Title: p.Title, Query: uid, Focus: true},
+		Status: p.Status, Heading: p.Title, Detail: p.Detail, Fix: p.Fix,
+	}
+	c := s.cache()
+	switch {
+	case p.Status == http.StatusNotFound && uid != "":
+		v.Title, v.UID, v.Link = "No such order", uid, orderLink(uid)
+		if trimmed := strings.TrimSpace(uid); trimmed != uid && trimmed != "" {
+			v.Trimmed, v.TrimmedLink = trimmed, orderLink(trimmed)
+		}
+		return "unknown", v
+	case p.Status == http.StatusServiceUnavailable && uid != "" && !c.complete.Load():
+		count, _ := c.size()
+		v.Starting, v.Title, v.Heading = true, "One moment, please", "One moment, please"
+		v.Detail = "Orderbox has just started and is still reading its orders, " + grouped(big.NewInt(int64(count))) + " so far. " +
+			"The one that you asked for may be among those to come."
+	}
+	return "problem", v
+}
+
+// moment is a point in time for reading.
+type moment struct {
+	Text     string // such as 26 Nov 2021, 06:22:19 UTC
+	Machine  string // the same for a browser; empty when it was not understood
+	Original string // as it was sent
+}
+
+func newMoment(t time.Time, original string) moment {
+	t = t.UTC()
+	return moment{Text: t.Format("2 Jan 2006, 15:04:05 UTC"), Machine: t.Format(time.RFC3339), Original: original}
+}
+
+// instant reads an RFC 3339 instant. What Go does not take for one (RFC 3339 allows leap seconds) is shown
+// as it was sent.
+func instant(text string) moment {
+	t, err := time.Parse(time.RFC3339, strings.ToUpper(text)) // 2021-11-26t06:22:19z is one as well
+	if err != nil {
+		return moment{Text: text}
+	}
+	return newMoment(t, text)
+}
+
+// money is an amount in whole units of its currency.
+type money struct{ Amount, Currency string }
+
+func newMoney(n *big.Int, currency string) money { return money{grouped(n), currency} }
+
+// grouped spells a number with a comma before each three digits. No amount is negative.
+func grouped(n *big.Int) string {
+	digits := n.String()
+	for at := len(digits) - 3; at > 0; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
+
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return grouped(big.NewInt(int64(n))) + " " + noun
+}
+
+// summary says how many items there are and how they stand.
+func summary(items []orderbox.Item) string {
+	const told = 3 // more kinds of status than this are only counted
+	count := map[int64]int{}
+	var statuses []int64 // as they come
+	for _, i := range items {
+		if count[i.Status]++; count[i.Status] == 1 {
+			statuses = append(statuses, i.Status)
+		}
+	}
+	all := counted(len(items), "item")
+	switch {
+	case len(statuses) == 0:
+		return all
+	case len(statuses) == 1:
+		return fmt.Sprintf("%s, status %d", all, statuses[0])
+	case len(statuses) > told:
+		return fmt.Sprintf("%s, %d different statuses", all, len(statuses))
+	}
+	slices.SortStableFunc(statuses, func(a, b int64) int { return count[b] - count[a] })
+	var parts []string
+	for _, status := range statuses {
+		parts = append(parts, fmt.Sprintf("%d with status %d", count[status], status))
+	}
+	return all + ": " + strings.Join(parts, ", ")
+}
