@@ -78,6 +78,7 @@ func TestDeadLettersComeNewestFirstByReason(t *testing.T) {
 	if got := mustDecode[problem](t, http.StatusBadRequest, operatorGet(t, s, "/api/v1/dead-letters?reason=sintax")); !strings.Contains(got.Fix, "schema, syntax") {
 		t.Errorf("a misspelt reason: %+v", got)
 	}
+	body(t, http.StatusBadRequest, operatorGet(t, s, "/api/v1/dead-letters?reason=%00")) // which the database would refuse
 }
 
 func TestNoDeadLettersIsAnEmptyList(t *testing.T) {

@@ -31,18 +31,19 @@ type follower struct {
 	pool  *pgxpool.Pool
 	log   *slog.Logger
 	poll  time.Duration
-	chunk int // orders in one transaction
+	chunk int           // orders in one transaction
+	limit time.Duration // of one transaction
 
 	serving    atomic.Pointer[cache]
 	checkpoint atomic.Int64              // as last read
-	caughtUp   atomic.Pointer[time.Time] // when serving last had read all there was
+	fitAt      atomic.Pointer[time.Time] // when serving was last known to be what it should be
 
 	// next is being filled to take serving's place; nil when serving itself is followed.
 	next *cache
 }
 
 func newFollower(pool *pgxpool.Pool, log *slog.Logger, poll time.Duration) *follower {
-	f := &follower{pool: pool, log: log, poll: poll, chunk: chunkOrders}
+	f := &follower{pool: pool, log: log, poll: poll, chunk: chunkOrders, limit: chunkTimeout}
 	f.serving.Store(newCache(generation{}, nil)) // empty and not complete, until there is a generation
 	return f
 }
@@ -84,7 +85,7 @@ func (f *follower) run(ctx context.Context) {
 //
 // What was read of a chunk that fails half-way stays: each order is complete when it is added.
 func (f *follower) read(ctx context.Context) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	err = inGeneration(ctx, f.pool, func(tx pgx.Tx, g generation) error {
 		checkpoint, err := readCheckpoint(ctx, tx)
@@ -98,6 +99,8 @@ func (f *follower) read(ctx context.Context) (more bool, err error) {
 		}
 		if !more {
 			f.reached(c)
+		} else if c == f.next {
+			f.fit() // what is in service stays the best there is while its successor is read
 		}
 		return nil
 	})
@@ -136,8 +139,7 @@ func (f *follower) choose(g generation, checkpoint int64) *cache {
 
 // reached puts a cache that has read everything into service.
 func (f *follower) reached(c *cache) {
-	now := time.Now()
-	f.caughtUp.Store(&now)
+	f.fit()
 	if c.complete.Swap(true) {
 		return
 	}
@@ -145,6 +147,11 @@ func (f *follower) reached(c *cache) {
 	f.serving.Store(c)
 	orders, bytes := c.size()
 	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes)
+}
+
+func (f *follower) fit() {
+	now := time.Now()
+	f.fitAt.Store(&now)
 }
 
 // A chunk has a last position rather than a limit: between two bounds each table is read by its index,

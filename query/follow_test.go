@@ -158,48 +158,6 @@ func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 	}
 }
 
-func TestLookupsGoOnWhileTheDatabaseIsAway(t *testing.T) {
-	t.Parallel()
-	p := newProjection(t)
-	p.mustProject(t, mustModel(t, "a"))
-	s := newRunning(t, p, Options{OperatorToken: "t"})
-	admin := mustOpen(t, p.AdminURL)
-
-	mustAllowConnections(t, admin.Config().ConnConfig, false)
-	body(t, http.StatusOK, get(t, s, "/api/v1/orders/a"))
-	body(t, http.StatusOK, get(t, s, "/api/v1/orders"))
-	body(t, http.StatusNotFound, get(t, s, "/api/v1/orders/b"))
-	body(t, http.StatusServiceUnavailable, get(t, s, "/api/v1/dead-letters", "Authorization", "Bearer t"))
-	ready := mustDecode[readiness](t, http.StatusServiceUnavailable, get(t, s, "/readyz"))
-	if ready.Checks["database"].OK || ready.Checks["cache"].Lag != nil {
-		t.Errorf("ready without a database: %+v", ready)
-	}
-
-	mustAllowConnections(t, admin.Config().ConnConfig, true)
-	p.pool.Reset() // its connections are gone
-	p.mustProject(t, mustModel(t, "b"))
-	eventually(t, "following goes on", func() bool { _, ok := s.cache().get("b"); return ok })
-}
-
-// mustAllowConnections takes a database away from everybody, or gives it back.
-func mustAllowConnections(t *testing.T, c *pgx.ConnConfig, allowed bool) {
-	t.Helper()
-	name := c.Database
-	c.Database = "postgres"
-	conn, err := pgx.ConnectConfig(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	_, err = conn.Exec(t.Context(), fmt.Sprintf(`alter database %s with allow_connections %t`, pgx.Identifier{name}.Sanitize(), allowed))
-	if err == nil && !allowed {
-		_, err = conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestBootReadsChunkAfterChunk(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)

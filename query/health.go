@@ -111,7 +111,7 @@ func (f *follower) health(checkpoint *int64) cacheHealth {
 		lag := f.lag(*checkpoint)
 		h.Lag = &lag
 	}
-	at := f.caughtUp.Load()
+	at := f.fitAt.Load()
 	switch {
 	case !h.CaughtUp:
 		h.Detail = "the orders are still being read from the database"

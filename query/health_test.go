@@ -55,7 +55,7 @@ func TestReplicaThatFellBehindIsNotReady(t *testing.T) {
 		t.Errorf("a moment later: %+v", busy)
 	}
 	long := time.Now().Add(-2 * maxBehind)
-	s.follower.caughtUp.Store(&long)
+	s.follower.fitAt.Store(&long)
 	behind := mustDecode[readiness](t, http.StatusServiceUnavailable, get(t, s, "/readyz"))
 	if *behind.Checks["cache"].Lag != 1234 || behind.Checks["cache"].Detail == "" {
 		t.Errorf("long after: %+v", behind)
@@ -70,6 +70,35 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	}})
 	got := mustDecode[readiness](t, http.StatusServiceUnavailable, get(t, s, "/readyz"))
 	if got.Ready || got.Checks["broker"].OK || got.Checks["broker"].Detail != "no session" || !got.Checks["disk"].OK || !got.Checks["cache"].OK {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Reading a large one takes minutes, and every replica does it at once.
+func TestReplicaStaysReadyWhileItReadsTheNextGeneration(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	s := newServer(t, p, Options{})
+	s.follower.chunk = 1
+	read := func() (more bool) {
+		t.Helper()
+		more, err := s.follower.read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return more
+	}
+	read()
+	p.mustCreateGeneration(t, "g2")
+	p.mustSwitch(t, "g2")
+	p.mustProject(t, mustModel(t, "a"))
+	p.mustProject(t, mustModel(t, "b"))
+	long := time.Now().Add(-2 * maxBehind)
+	s.follower.fitAt.Store(&long)
+	if !read() || s.cache().generation.name != "g1" {
+		t.Fatal("the next generation was read at once")
+	}
+	if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != 2 {
 		t.Errorf("%+v", got)
 	}
 }

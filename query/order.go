@@ -33,7 +33,7 @@ func (s *Server) lookup(uid string) (entry, error) {
 	switch {
 	case uid == "":
 		return entry{}, badRequest("The order_uid is empty.", "Give the id that the order came with.")
-	case !utf8.ValidString(uid) || strings.ContainsRune(uid, 0):
+	case !isText(uid):
 		return entry{}, badRequest("The order_uid holds characters that no order_uid can.", "Send it as UTF-8, without U+0000.")
 	case utf8.RuneCountInString(uid) > maxUIDLength:
 		return entry{}, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")

@@ -188,7 +188,7 @@ func TestBadParameterIsNamed(t *testing.T) {
 	for query, named := range map[string]string{
 		"limit=0": "limit", "limit=101": "limit", "limit=x": "limit", "limit=": "limit", "limit=1&limit=2": "limit",
 		"after=-1": "after", "after=0": "after", "after=x": "after", "after=+1": "after", "after=9223372036854775808": "after",
-		"lim=1": "limit, after", "limit=%zz": "encoded",
+		"lim=1": "limit, after", "limit=%zz": "encoded", "after=%00": "after", "after=%ff": "after",
 	} {
 		for _, path := range []string{"/api/v1/orders?", "/api/v1/dead-letters?"} {
 			p := mustDecode[problem](t, http.StatusBadRequest, get(t, s, path+query, "Authorization", "Bearer t"))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -30,9 +31,15 @@ func parseParams(r *http.Request, allowed ...string) (params, error) {
 		if len(given) > 1 {
 			return nil, badRequest("The parameter "+name+" is given more than once.", "Give it once.")
 		}
+		if !isText(given[0]) {
+			return nil, badRequest("The parameter "+name+" holds characters that no text here can.", "Send it as UTF-8, without U+0000.")
+		}
 	}
 	return params(values), nil
 }
+
+// isText says whether the database could hold a text.
+func isText(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 func (p params) text(name string) string { return url.Values(p).Get(name) }
 
