@@ -196,8 +196,8 @@ func mustInsertMany(tb testing.TB, p *projection, generation string, n int) {
 	})
 }
 
-// Filling the cache at boot, with three items an order. Decoding and encoding bound it: the database
-// sends faster than that.
+// Filling the cache at boot, with three items an order. One core bounds it, for the database and the stage
+// take turns: a chunk is asked for when the one before is in the cache.
 func BenchmarkBoot(b *testing.B) {
 	const orders = 50_000
 	p := newProjection(b)
