@@ -1,11 +1,5 @@
-// Command publish puts messages on a STAN channel: files, lines of standard input, or generated orders.
-//
-// In: arguments, environment, the file env that `orderbox up` wrote. Out: published messages, and a
-// line that says how many. Exit codes: 0 done, 1 failed, 2 wrong usage.
-//
-// Laws kept here: none; how messages are published is package publisher's.
-//
-// Concurrency: none of its own.
+// Command publish puts messages on a STAN channel: files, lines of standard input, or generated orders,
+// each at least once and byte for byte.
 package main
 
 import (
@@ -14,50 +8,47 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"orderbox/internal/envfile"
+	"orderbox/internal/cli"
 	"orderbox/publisher"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from now on a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	cli.Main(new(command), options()...)
 }
 
-// The defaults of the first three stand here and not in the tags, for the file env comes before them.
-const (
-	defaultURL     = "nats://127.0.0.1:4222"
-	defaultCluster = "orderbox"
-	defaultChannel = "orders"
-)
+func options() []kong.Option {
+	return []kong.Option{
+		kong.Name("publish"),
+		kong.Description("Publish messages on a NATS Streaming channel, each at least once and byte for byte."),
+	}
+}
 
-type cli struct {
-	Sources []string `arg:"" optional:"" name:"source" help:"FILE: one message. DIR: each *.json in it, by name. -: one message per line of standard input, which is also read when it is a pipe and nothing else is given. All are published byte for byte."`
+// command is the flags and arguments; the flags that `orderbox up` knows better come from its data.
+type command struct {
+	Sources []string `arg:"" optional:"" name:"source" help:"A file is one message, a directory each *.json in it by name, - one message per line of standard input. A pipe is read without being named."`
 
-	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" placeholder:"URL" help:"The broker (default: DATA/env, else ${default_url})."`
-	Cluster string `env:"ORDERBOX_STAN_CLUSTER" placeholder:"ID" help:"Its STAN cluster (default: DATA/env, else ${default_cluster})."`
-	Channel string `env:"ORDERBOX_CHANNEL" placeholder:"NAME" help:"Where to publish (default: DATA/env, else ${default_channel})."`
-	Data    string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up' (default: ${default})."`
+	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The broker (default: ${default})."`
+	Cluster string `env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
+	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" placeholder:"NAME" help:"Where to publish (default: ${default})."`
+	Data    string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up', which names the broker when nothing else does (default: ${default})."`
 
 	Count   int     `placeholder:"N" help:"Publish N generated messages."`
-	Rubbish percent `placeholder:"P%" help:"So much of them is rubbish of many kinds (default: 0%)."`
-	Seed    *uint64 `placeholder:"S" help:"What decides the generated messages: the same seed, the same bytes (default: a random one, which is printed)."`
-	Rate    float64 `placeholder:"R" help:"At most R messages per second (default: as fast as the broker takes them)."`
-	Quiet   bool    `short:"q" help:"Print errors only."`
+	Rubbish percent `placeholder:"P%" help:"This share of them is rubbish of many kinds."`
+	Seed    *uint64 `placeholder:"S" help:"The same seed, the same messages (default: a random one, which is printed)."`
+	Rate    float64 `placeholder:"R" help:"At most R messages per second (default: as many as the broker takes)."`
+	Quiet   bool    `short:"q" help:"Print errors and warnings only."`
 }
 
 // percent is a share of 0 to 1, given as 10% or as 0.1.
@@ -77,104 +68,90 @@ func (p *percent) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// usageError is the caller's mistake: exit code 2.
-type usageError struct{ error }
-
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	err := parseAndPublish(ctx, args, stdin, stdout, stderr)
-	if err == nil {
-		return 0
-	}
-	hint := ""
-	if errors.Is(err, publisher.ErrNoBroker) {
-		hint = " — try: orderbox up, or --nats-url and --cluster of the broker that runs"
-	}
-	fmt.Fprintf(stderr, "publish: %s%s\n", strings.ReplaceAll(err.Error(), "\n", "; "), hint)
-	if _, wrong := errors.AsType[usageError](err); wrong {
-		return 2
-	}
-	return 1
-}
-
-func parseAndPublish(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	var c cli
-	helped := false
-	parser, err := kong.New(&c, kong.Name("publish"),
-		kong.Description("Publish messages on a NATS Streaming channel, each at least once."),
-		kong.Vars{"default_url": defaultURL, "default_cluster": defaultCluster, "default_channel": defaultChannel},
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
-	if err != nil {
-		return err
-	}
-	_, err = parser.Parse(args)
+// AfterApply is called by kong and says what is wrong with the flags together.
+func (c *command) AfterApply(s cli.Streams) error {
 	switch {
-	case helped:
-		return nil
-	case err != nil:
-		return usageError{fmt.Errorf("%w — try: publish --help", err)}
 	case c.Count < 0:
-		return usageError{errors.New("--count cannot be negative — try: --count 100")}
+		return errors.New("--count cannot be negative")
 	case c.Count > 0 && len(c.Sources) > 0:
-		return usageError{errors.New("it is either --count or sources — try: one after the other")}
+		return errors.New("it is either --count or sources: publish one after the other")
 	case c.Count == 0 && (c.Rubbish > 0 || c.Seed != nil):
-		return usageError{errors.New("--rubbish and --seed are about generated messages — try: with --count")}
-	case c.Count == 0 && len(c.Sources) == 0 && !piped(stdin):
-		return usageError{errors.New("there is nothing to publish — try: publish --count 100, or name files")}
+		return errors.New("--rubbish and --seed go with --count")
+	case c.Count == 0 && len(c.Sources) == 0 && !piped(s.In):
+		return errors.New("there is nothing to publish: give --count, or name files")
 	}
-	return c.publish(ctx, stdin, stdout, stderr)
+	_, err := publisher.New(c.options())
+	return err
 }
 
-func (c *cli) publish(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	file, err := envfile.Read(filepath.Join(c.Data, "env"))
+func (c *command) options() publisher.Options {
+	return publisher.Options{URL: c.NATSURL, Cluster: c.Cluster, Channel: c.Channel, Rate: c.Rate}
+}
+
+// Run is called by kong.
+func (c *command) Run(ctx context.Context, s cli.Streams) error {
+	bar := c.bar(s.Err)
+	log := slog.New(slog.NewTextHandler(s.Err, nil))
+	options := c.options()
+	options.Log = log
+	options.Progress = func(r publisher.Result) { _ = bar.Set64(r.Confirmed) }
+	options.Skipped = func(number int64, err error) { log.Warn("left out", "message", number, "error", err) }
+	p, err := publisher.New(options)
 	if err != nil {
 		return err
 	}
-	bar := progressbar.DefaultSilent(-1)
-	if !c.Quiet && isTerminal(stderr) {
-		bar = progressbar.NewOptions(cmp.Or(c.Count, -1), progressbar.OptionSetWriter(stderr), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish())
-	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	p, err := publisher.New(publisher.Options{
-		URL:      cmp.Or(c.NATSURL, file["ORDERBOX_NATS_URL"], defaultURL),
-		Cluster:  cmp.Or(c.Cluster, file["ORDERBOX_STAN_CLUSTER"], defaultCluster),
-		Channel:  cmp.Or(c.Channel, file["ORDERBOX_CHANNEL"], defaultChannel),
-		Rate:     c.Rate,
-		Progress: func(r publisher.Result) { _ = bar.Set64(r.Confirmed) },
-		Skipped:  func(number int64, err error) { log.Warn("left out", "message", number, "error", err) },
-		Log:      log,
-	})
-	if err != nil {
-		return usageError{fmt.Errorf("%w — try: publish --help", err)}
-	}
-
-	source := &source{names: c.Sources, stdin: stdin, log: log}
-	messages, about := source.messages(), ""
+	in := &source{names: c.Sources, stdin: s.In, log: log}
+	messages, about := in.messages(), ""
 	if c.Count > 0 {
-		if c.Seed == nil {
-			c.Seed = new(rand.Uint64())
-		}
-		messages = generated(*c.Seed, c.Count, float64(c.Rubbish))
-		about = fmt.Sprintf(" (%d rubbish, seed %d)", publisher.Rubbish(c.Count, float64(c.Rubbish)), *c.Seed)
+		messages, about = c.generated()
 	}
 	started := time.Now()
 	result, err := p.Publish(ctx, messages)
 	_ = bar.Finish()
+	if errors.Is(err, publisher.ErrNoBroker) {
+		return cli.Try(err, "orderbox up, or --nats-url and --cluster of the broker that runs")
+	}
 	if err != nil {
 		return err
 	}
 	if took := time.Since(started); !c.Quiet {
-		fmt.Fprintf(stdout, "published %d messages%s in %.1fs, %.0f/s\n", result.Confirmed, about, took.Seconds(),
+		fmt.Fprintf(s.Out, "published %d messages%s in %.1fs, %.0f/s\n", result.Confirmed, about, took.Seconds(),
 			float64(result.Confirmed)/took.Seconds())
-		if result.Retried > 0 {
-			fmt.Fprintf(stdout, "%d were published again, and may be on the channel twice\n", result.Retried)
-		}
 	}
-	if skipped := result.Skipped + source.skipped; skipped > 0 {
-		return fmt.Errorf("%d messages were left out", skipped)
+	if result.Retried > 0 {
+		log.Warn("published again: these may be on the channel twice", "messages", result.Retried)
+	}
+	if skipped := result.Skipped + in.skipped; skipped > 0 {
+		return cli.Try(fmt.Errorf("%d messages were left out", skipped), "smaller messages, or a broker with a larger max_payload")
 	}
 	return nil
+}
+
+// generated returns the messages of --count, --rubbish and --seed, and what there is to say about them.
+func (c *command) generated() (messages iter.Seq2[[]byte, error], about string) {
+	seed := rand.Uint64()
+	if c.Seed != nil {
+		seed = *c.Seed
+	}
+	about = fmt.Sprintf(" (%d rubbish, seed %d)", publisher.Rubbish(c.Count, float64(c.Rubbish)), seed)
+	return func(yield func([]byte, error) bool) {
+		for m := range publisher.Messages(seed, c.Count, float64(c.Rubbish)) {
+			if !yield(m.Payload, nil) {
+				return
+			}
+		}
+	}, about
+}
+
+// bar shows progress to a person; to anything but a terminal it shows nothing.
+func (c *command) bar(w io.Writer) *progressbar.ProgressBar {
+	file, ok := w.(*os.File)
+	visible := ok && !c.Quiet && term.IsTerminal(int(file.Fd()))
+	return progressbar.NewOptions(cmp.Or(c.Count, -1), // -1 is unknown
+		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible), progressbar.OptionClearOnFinish(),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0)) // else a goroutine of the library's draws, without its lock
 }
 
 // piped says whether there is something to read that nobody types: a pipe or a file.
@@ -185,9 +162,4 @@ func piped(stdin io.Reader) bool {
 	}
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice == 0
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

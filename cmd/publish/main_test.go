@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/stan.go"
 
+	"orderbox/internal/cli"
 	"orderbox/internal/envfile"
 	"orderbox/internal/testservers"
 	"orderbox/publisher"
@@ -34,7 +35,7 @@ type outcome struct {
 func publish(t *testing.T, stdin io.Reader, args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, stdin, &stdout, &stderr)
+	code := cli.Run(t.Context(), args, cli.Streams{In: stdin, Out: &stdout, Err: &stderr}, new(command), options()...)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -100,19 +101,26 @@ func TestWrongUsageSaysWhatToDo(t *testing.T) {
 		{"unknown flag", []string{"--bla"}, "unknown flag --bla"},
 		{"share beyond 1", []string{"--count=1", "--rubbish=300%"}, "no share"},
 		{"negative count", []string{"--count=-1"}, "cannot be negative"},
-		{"count and sources", []string{"--count=1", "file"}, "either --count or sources"},
-		{"rubbish without count", []string{"--rubbish=10%", "file"}, "--count"},
+		{"rubbish without count", []string{"--rubbish=10%"}, "--count"},
 		{"channel with a wildcard", []string{"--count=1", "--channel=orders.*"}, "orders.*"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			got := publish(t, nil, test.args...)
-			if got.code != 2 || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "try: ") ||
-				strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
-				t.Errorf("%+v, want one line with %q and exit code 2", got, test.want)
+			if got.code != 2 || !strings.Contains(got.stderr, test.want) || !strings.Contains(got.stderr, "\ntry: publish --help") ||
+				strings.Count(got.stderr, "\n") != 2 || got.stdout != "" {
+				t.Errorf("%+v, want a line with %q and exit code 2", got, test.want)
 			}
 		})
+	}
+}
+
+func TestCountAndSourcesExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	c := &command{Count: 1, Sources: []string{"file"}}
+	if err := c.AfterApply(cli.Streams{}); err == nil || !strings.Contains(err.Error(), "either --count or sources") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -198,7 +206,8 @@ func TestFlagsBeatEnvironmentBeatsEnvFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ORDERBOX_NATS_URL", "ORDERBOX_STAN_CLUSTER", "ORDERBOX_CHANNEL"} {
-		t.Setenv(name, "")
+		t.Setenv(name, "") // so that it comes back
+		os.Unsetenv(name)
 	}
 	must := func(channel string, args ...string) {
 		t.Helper()
@@ -223,7 +232,8 @@ func TestFailuresAreOneLineAndExitCode1(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(stopped, []string{"--nats-url=nats://127.0.0.1:1", "--count=1"}, nil, &stdout, &stderr)
+	code := cli.Run(stopped, []string{"--nats-url=nats://127.0.0.1:1", "--count=1"}, cli.Streams{Out: &stdout, Err: &stderr},
+		new(command), options()...)
 	if code != 1 || !strings.Contains(stderr.String(), "try: orderbox up") {
 		t.Errorf("exit code %d, %q", code, stderr.String())
 	}

@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-
-	"orderbox/publisher"
 )
 
 // maxMessage is more than any NATS server takes (64 MiB, and 1 MiB by default): what is larger is not
@@ -123,14 +121,4 @@ func readLine(reader *bufio.Reader) (line []byte, tooLong bool, err error) {
 func (s *source) skip(what string) {
 	s.skipped++
 	s.log.Warn("left out: no broker takes so large a message", "source", what, "most_bytes", maxMessage)
-}
-
-func generated(seed uint64, count int, rubbish float64) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for m := range publisher.Messages(seed, count, rubbish) {
-			if !yield(m.Payload, nil) {
-				return
-			}
-		}
-	}
 }
