@@ -90,7 +90,7 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 		t.Errorf("the dead letters without a token: %d", code)
 	}
 
-	if code, _, errs := orderbox(t.Context(), args...); code != 1 || !bytes.Contains([]byte(errs), []byte("another")) {
+	if code, _, errs := runOrderbox(t.Context(), args...); code != 1 || !bytes.Contains([]byte(errs), []byte("another")) {
 		t.Errorf("a second up in the same directory: exit code %d, %s", code, errs)
 	}
 	uid := map[string]any{}
@@ -119,7 +119,7 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	if order() != servedModel(t) {
 		t.Error("the sample order is not the same after kill -9")
 	}
-	if code, out, errs := orderbox(t.Context(), "verify", "--data", dir); code != 0 {
+	if code, out, errs := runOrderbox(t.Context(), "verify", "--data", dir); code != 0 {
 		t.Errorf("verify: exit code %d\n%s%s", code, out, errs)
 	}
 	second.mustStop()

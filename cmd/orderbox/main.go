@@ -1,4 +1,4 @@
-// Program orderbox receives orders from a NATS Streaming channel, keeps every message, makes tables of
+// Command orderbox receives orders from a NATS Streaming channel, keeps every message, makes tables of
 // them and answers questions about them. See the README for its commands.
 package main
 

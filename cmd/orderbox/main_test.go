@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	testservers.Main(m)
 }
 
-// orderbox runs a command in this process and returns its exit code and what it printed.
-func orderbox(ctx context.Context, args ...string) (code int, out, errs string) {
+// runOrderbox runs a command in this process and returns its exit code and what it printed.
+func runOrderbox(ctx context.Context, args ...string) (code int, out, errs string) {
 	var o, e bytes.Buffer
 	code = cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &o, Err: &e}, new(commands), options()...)
 	return code, o.String(), e.String()
@@ -150,7 +150,7 @@ func TestHelp(t *testing.T) {
 		if command != "" {
 			args, name = []string{command, "--help"}, command
 		}
-		code, out, errs := orderbox(t.Context(), args...)
+		code, out, errs := runOrderbox(t.Context(), args...)
 		if code != 0 || errs != "" {
 			t.Errorf("%v: exit code %d, %s", args, code, errs)
 		}
@@ -198,7 +198,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"up --data " + nowhere + " --listen " + taken.Addr().String(), 1,
 			fmt.Sprintf("orderbox: the address %s is taken by another program\ntry: --listen 127.0.0.1:0 for a free port, or stop the other one\n", taken.Addr())},
 	} {
-		if code, _, errs := orderbox(t.Context(), strings.Fields(c.args)...); code != c.code || errs != c.want {
+		if code, _, errs := runOrderbox(t.Context(), strings.Fields(c.args)...); code != c.code || errs != c.want {
 			t.Errorf("orderbox %s: exit code %d, want %d; it says\n%swant\n%s", c.args, code, c.code, errs, c.want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestADatabaseThatWasNeverMigratedIsSaidSo(t *testing.T) {
 	admin := testservers.Database(t).AdminURL
 	// The maintenance database of the same server has no tables of ours.
 	plain := admin[:strings.LastIndex(admin, "/")] + "/postgres" + admin[strings.LastIndex(admin, "?"):]
-	code, _, errs := orderbox(t.Context(), "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--database-url", plain)
+	code, _, errs := runOrderbox(t.Context(), "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--database-url", plain)
 	if code != 1 || !strings.HasSuffix(errs, "try: orderbox migrate\n") {
 		t.Errorf("exit code %d, it says\n%s", code, errs)
 	}

@@ -87,7 +87,7 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		advice := parser.Model.Name + " --help"
-		if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) && wrong.Context.Command() != "" {
+		if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) && wrong.Context.Selected() != nil {
 			advice = parser.Model.Name + " " + wrong.Context.Selected().Path() + " --help"
 		}
 		report(s.Err, parser.Model.Name, Try(err, advice))

@@ -60,6 +60,21 @@ func TestAFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault(t *testing.T) {
 	check("show --place flag", "flag")
 }
 
+// A program without commands, such as publish.
+type flat struct {
+	File string `arg:"" optional:""`
+}
+
+func (flat) Run() error { return nil }
+
+func TestWrongUsageOfAProgramWithoutCommands(t *testing.T) {
+	var e bytes.Buffer
+	code := cli.Run(t.Context(), []string{"file", "--what"}, cli.Streams{Out: &e, Err: &e}, new(flat), kong.Name("flat"))
+	if want := "flat: unknown flag --what\ntry: flat --help\n"; code != 2 || e.String() != want {
+		t.Errorf("exit code %d, %q", code, e.String())
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for args, want := range map[string]struct {
 		code int

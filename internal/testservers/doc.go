@@ -19,4 +19,6 @@
 //
 // Concurrency: everything may be called from parallel tests. Main starts nothing; the first caller of
 // Database or Broker starts what it needs while the others wait, and Main stops it after the last test.
+//
+// Not here: how the servers of this machine run (package local).
 package testservers
