@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,8 +64,21 @@ func malformedLetter(err error) *deadLetter {
 	return &deadLetter{
 		reason:     Malformed,
 		sentence:   fmt.Sprintf("The message is not strict JSON: %s, at byte %d.", m.message, m.offset),
-		violations: []violation{{m.pointer, "json", m.message}},
+		violations: []violation{{storable(m.pointer), "json", m.message}},
 	}
+}
+
+// maxPointer bounds the one part of a dead letter that a sender can make long.
+const maxPointer = 200
+
+// storable makes of a pointer, which may go through any key of a payload, one that PostgreSQL's jsonb can
+// hold and a person can read.
+func storable(pointer string) string {
+	pointer = strings.ReplaceAll(strings.ToValidUTF8(pointer, "\ufffd"), "\x00", "\ufffd")
+	if len(pointer) > maxPointer {
+		pointer = strings.ToValidUTF8(pointer[:maxPointer], "") + "…"
+	}
+	return pointer
 }
 
 func invalidLetter(found []violation, more int) *deadLetter {

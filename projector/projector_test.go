@@ -234,6 +234,22 @@ func TestOneBadMessageDelaysNobody(t *testing.T) {
 	}
 }
 
+// What a dead letter says of a message must itself be something that the database takes.
+func TestEveryRefusalCanBeStored(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receive(t, []byte(`{"\u0000":1,"\u0000":2}`), []byte(`{"a\u0000b":{"c":nope}}`),
+		[]byte(`{"`+strings.Repeat("Ю", 300_000)+`":[}`), []byte("{\"\xff\xfe\":1}"), []byte(`{"\ud800":1}`), mustModelFile(t))
+	h.start(t, 100)
+	h.await(t)
+	if got := h.view(t, `select orders, duplicates, dead_letters from checkpoint`); got != "1 0 5" {
+		t.Errorf("orders, duplicates and dead letters are %s, want 1 0 5", got)
+	}
+	if got := h.view(t, `select max(length(violations::text)) < 1000 from dead_letters`); got != "true" {
+		t.Error("a dead letter is as long as its message")
+	}
+}
+
 func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
