@@ -278,7 +278,7 @@ func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
 	stop := h.start(t, 20)
 	h.await(t)
 	stop()
-	// Somebody holds the orders, and nobody waits long: dead letters could be written, orders not.
+	// Somebody holds the items, and nobody waits long: dead letters could be written, orders not.
 	database := h.view2(t, `select current_database()`)
 	if _, err := h.admin.Exec(t.Context(), fmt.Sprintf(`alter role orderbox in database %s set lock_timeout = '50ms'`, database)); err != nil {
 		t.Fatal(err)
@@ -289,7 +289,7 @@ func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer holder.Rollback(context.Background())
-	if _, err := holder.Exec(t.Context(), `lock table generation_1.orders in exclusive mode`); err != nil {
+	if _, err := holder.Exec(t.Context(), `lock table generation_1.items in exclusive mode`); err != nil {
 		t.Fatal(err)
 	}
 	for m := range publisher.Messages(10, 300, 0) {
