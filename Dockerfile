@@ -8,13 +8,12 @@ ARG RUN_IMAGE=scratch
 
 FROM ${BUILD_IMAGE} AS build
 ARG GOPROXY
-ENV CGO_ENABLED=0
 WORKDIR /src
 # A layer of its own, which only a change of the requirements makes again.
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN go build -trimpath -buildvcs=false -o /out/ ./cmd/orderbox ./cmd/publish
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /out/ ./cmd/orderbox ./cmd/publish
 
 FROM ${RUN_IMAGE}
 # For a broker or a database behind TLS.
