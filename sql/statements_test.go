@@ -2,7 +2,6 @@ package sql_test
 
 import (
 	"context"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -149,7 +148,7 @@ func text(t *testing.T, expr ast.Expr, values map[string]ast.Expr) string {
 	case *ast.Ident:
 		return text(t, values[e.Name], values)
 	default:
-		t.Fatal(fmt.Sprintf("a statement that is no constant: %T", expr))
+		t.Fatalf("a statement that is no constant: %T", expr)
 		return ""
 	}
 }
