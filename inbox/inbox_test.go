@@ -12,24 +12,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderbox/inbox"
 	"orderbox/internal/testservers"
-	"orderbox/sql"
 )
 
 func TestMain(m *testing.M) { testservers.Main(m) }
-
-func mustOpen(tb testing.TB, url string, conns int32) *pgxpool.Pool {
-	tb.Helper()
-	pool, err := sql.Open(tb.Context(), url, "test", conns)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(pool.Close)
-	return pool
-}
 
 func mustAppend(tb testing.TB, box *inbox.Inbox, messages ...inbox.Message) int {
 	tb.Helper()
@@ -58,7 +46,7 @@ func message(sequence int64, payload string) inbox.Message {
 
 func TestEveryByteIsKept(t *testing.T) {
 	t.Parallel()
-	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, 2), nil)
 	half := make([]byte, 512<<10)
 	for i := range half {
 		half[i] = byte(rand.Uint32())
@@ -82,7 +70,7 @@ func TestEveryByteIsKept(t *testing.T) {
 
 func TestARedeliveryIsTheSameMessageAndARestartedBrokerBringsNewOnes(t *testing.T) {
 	t.Parallel()
-	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, 2), nil)
 	mustAppend(t, box, message(1, "a"), message(2, "b"))
 	if stored := mustAppend(t, box, message(2, "b"), message(3, "c"), message(3, "c")); stored != 1 {
 		t.Errorf("%d of two redeliveries and one new message stored", stored)
@@ -106,7 +94,7 @@ func TestARedeliveryIsTheSameMessageAndARestartedBrokerBringsNewOnes(t *testing.
 func TestAnyStampIsStored(t *testing.T) {
 	t.Parallel()
 	db := testservers.Database(t)
-	box := inbox.New(mustOpen(t, db.ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(t, db.ServiceURL, 2), nil)
 	for i, at := range []time.Time{time.Unix(0, 0), time.Unix(0, -1<<63), time.Unix(0, 1<<63-1), time.Now(), time.Now().AddDate(0, 1, 0)} {
 		m := message(int64(i+1), "x")
 		m.StampedAt = at
@@ -116,7 +104,7 @@ func TestAnyStampIsStored(t *testing.T) {
 	}
 	var partitions int
 	const partitionsSQL = `select count(distinct tableoid) from inbox`
-	if err := mustOpen(t, db.AdminURL, 1).QueryRow(t.Context(), partitionsSQL).Scan(&partitions); err != nil {
+	if err := testservers.Open(t, db.AdminURL, 1).QueryRow(t.Context(), partitionsSQL).Scan(&partitions); err != nil {
 		t.Fatal(err)
 	}
 	if partitions != 3 {
@@ -126,7 +114,7 @@ func TestAnyStampIsStored(t *testing.T) {
 
 func TestABatchIsBoundedInMessagesAndBytes(t *testing.T) {
 	t.Parallel()
-	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, 2), nil)
 	big := strings.Repeat("x", 1000)
 	mustAppend(t, box, message(1, big), message(2, big), message(3, "small"), message(4, big))
 	for _, c := range []struct{ after, limit, bytes, want int }{
@@ -143,7 +131,7 @@ func TestABatchIsBoundedInMessagesAndBytes(t *testing.T) {
 func TestAReaderNeverPassesAMessage(t *testing.T) {
 	t.Parallel()
 	const writers, appends, size = 8, 40, 5
-	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, writers+2), nil)
+	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, writers+2), nil)
 	var group sync.WaitGroup
 	for w := range writers {
 		group.Go(func() {
@@ -194,7 +182,7 @@ func TestAReaderNeverPassesAMessage(t *testing.T) {
 func TestTheServiceMayAppendAndReadAndNothingElse(t *testing.T) {
 	t.Parallel()
 	db := testservers.Database(t)
-	service := mustOpen(t, db.ServiceURL, 2)
+	service := testservers.Open(t, db.ServiceURL, 2)
 	mustAppend(t, inbox.New(service, nil), message(1, "a"))
 	for _, statement := range []string{
 		"update inbox set payload = ''", "delete from inbox", "truncate inbox", "drop table inbox",
@@ -207,7 +195,7 @@ func TestTheServiceMayAppendAndReadAndNothingElse(t *testing.T) {
 			t.Errorf("%q as the service: %v, want permission denied", statement, err)
 		}
 	}
-	reader := mustOpen(t, db.ReaderURL, 1)
+	reader := testservers.Open(t, db.ReaderURL, 1)
 	if _, err := inbox.New(reader, nil).Append(t.Context(), []inbox.Message{message(2, "b")}); err == nil {
 		t.Error("the reader may append")
 	}
@@ -218,7 +206,7 @@ func TestTheServiceMayAppendAndReadAndNothingElse(t *testing.T) {
 
 func TestWhatIsKnownOfAChannel(t *testing.T) {
 	t.Parallel()
-	box := inbox.New(mustOpen(t, testservers.Database(t).ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, 2), nil)
 	if sequence, _, err := box.Last(t.Context(), inbox.SourceSTAN, "orders"); sequence != 0 || err != nil {
 		t.Errorf("the last message of an empty channel is %d, %v", sequence, err)
 	}
@@ -235,7 +223,7 @@ func TestWhatIsKnownOfAChannel(t *testing.T) {
 
 // The limit is one commit per append; the lock and the notification are inside it.
 func BenchmarkAppend(b *testing.B) {
-	box := inbox.New(mustOpen(b, testservers.Database(b).ServiceURL, 2), nil)
+	box := inbox.New(testservers.Open(b, testservers.Database(b).ServiceURL, 2), nil)
 	const size = 1000
 	payload := strings.Repeat("x", 1100)
 	sequence := int64(0)

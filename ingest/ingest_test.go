@@ -18,32 +18,9 @@ import (
 
 	"orderbox/inbox"
 	"orderbox/internal/testservers"
-	"orderbox/sql"
 )
 
 func TestMain(m *testing.M) { testservers.Main(m) }
-
-func mustOpen(tb testing.TB, url string) *pgxpool.Pool {
-	tb.Helper()
-	pool, err := sql.Open(tb.Context(), url, "test", 4)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(pool.Close)
-	return pool
-}
-
-// mustEventually polls until ok, for as long as a slow machine may need.
-func mustEventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s: not within a minute", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
 
 // mustStart runs an ingester until the test ends or stop is called.
 func mustStart(tb testing.TB, pool *pgxpool.Pool, broker testservers.STAN, channel string) (g *Ingester, stop func()) {
@@ -72,7 +49,7 @@ var clients atomic.Int64
 func mustPublish(tb testing.TB, broker testservers.STAN, channel string, payloads ...string) {
 	tb.Helper()
 	var conn stan.Conn
-	mustEventually(tb, "connect to publish", func() (ok bool) {
+	testservers.Eventually(tb, "connect to publish", func() (ok bool) {
 		var err error
 		conn, err = stan.Connect(broker.Cluster, fmt.Sprintf("test-%d-%d", time.Now().UnixNano(), clients.Add(1)), stan.NatsURL(broker.URL))
 		return err == nil
@@ -139,7 +116,7 @@ func acks(tb testing.TB, broker testservers.STAN, channel string) *atomic.Int64 
 func TestAckOnlyAfterCommit(t *testing.T) {
 	t.Parallel()
 	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
-	pool, admin := mustOpen(t, db.ServiceURL), mustOpen(t, db.AdminURL)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 4)
 	acked := acks(t, broker, channel)
 
 	// Nothing can be committed to the inbox while this transaction is open.
@@ -153,7 +130,7 @@ func TestAckOnlyAfterCommit(t *testing.T) {
 	}
 	g, _ := mustStart(t, pool, broker, channel)
 	mustPublish(t, broker, channel, numbered(1, 20)...)
-	mustEventually(t, "everything is received", func() bool { return testutil.ToFloat64(g.metrics.received) >= 20 })
+	testservers.Eventually(t, "everything is received", func() bool { return testutil.ToFloat64(g.metrics.received) >= 20 })
 	waiting := func() (n int) {
 		const waitingSQL = `select count(1) from pg_locks where not granted and relation = 'inbox'::regclass and database = (select oid from pg_database where datname = current_database())`
 		if err := admin.QueryRow(t.Context(), waitingSQL).Scan(&n); err != nil {
@@ -161,7 +138,7 @@ func TestAckOnlyAfterCommit(t *testing.T) {
 		}
 		return n
 	}
-	mustEventually(t, "the append waits for the lock", func() bool { return waiting() > 0 })
+	testservers.Eventually(t, "the append waits for the lock", func() bool { return waiting() > 0 })
 	if n := acked.Load(); n != 0 {
 		t.Errorf("%d acknowledgements before anything was committed", n)
 	}
@@ -169,12 +146,12 @@ func TestAckOnlyAfterCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustHold(t, pool, numbered(1, 20))
-	mustEventually(t, "everything is acknowledged", func() bool { return acked.Load() >= 20 })
+	testservers.Eventually(t, "everything is acknowledged", func() bool { return acked.Load() >= 20 })
 }
 
 func TestStoppingKeepsTheDurable(t *testing.T) {
 	t.Parallel()
-	pool, broker, channel := mustOpen(t, testservers.Database(t).ServiceURL), testservers.Broker(t), testservers.Channel(t)
+	pool, broker, channel := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.Broker(t), testservers.Channel(t)
 	_, stop := mustStart(t, pool, broker, channel)
 	mustPublish(t, broker, channel, numbered(1, 30)...)
 	mustHold(t, pool, numbered(1, 30))
@@ -190,7 +167,7 @@ func TestStoppingKeepsTheDurable(t *testing.T) {
 func TestNothingIsLostWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	postgres, broker, channel := testservers.OwnPostgres(t), testservers.Broker(t), testservers.Channel(t)
-	pool := mustOpen(t, postgres.Database().ServiceURL)
+	pool := testservers.Open(t, postgres.Database().ServiceURL, 4)
 	mustStart(t, pool, broker, channel)
 	mustPublish(t, broker, channel, numbered(1, 100)...)
 	postgres.Crash()
@@ -208,7 +185,7 @@ func TestTheSessionIsRebuilt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pool, broker := mustOpen(t, testservers.Database(t).ServiceURL), testservers.OwnBroker(t)
+			pool, broker := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.OwnBroker(t)
 			mustStart(t, pool, broker.STAN, "orders")
 			mustPublish(t, broker.STAN, "orders", numbered(1, 50)...)
 			mustHold(t, pool, numbered(1, 50))
@@ -221,7 +198,7 @@ func TestTheSessionIsRebuilt(t *testing.T) {
 
 func TestReplicasShareTheLoadAndLoseNothing(t *testing.T) {
 	t.Parallel()
-	pool, broker, channel := mustOpen(t, testservers.Database(t).ServiceURL), testservers.Broker(t), testservers.Channel(t)
+	pool, broker, channel := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.Broker(t), testservers.Channel(t)
 	var group sync.WaitGroup
 	var received [3]float64
 	ctx, cancel := context.WithCancel(t.Context())
@@ -237,7 +214,7 @@ func TestReplicasShareTheLoadAndLoseNothing(t *testing.T) {
 			}
 			received[i] = testutil.ToFloat64(g.metrics.received)
 		})
-		mustEventually(t, "a session", g.Connected)
+		testservers.Eventually(t, "a session", g.Connected)
 	}
 	mustPublish(t, broker, channel, numbered(1, 300)...)
 	mustHold(t, pool, numbered(1, 300))
@@ -291,7 +268,7 @@ func TestTheHandIsBounded(t *testing.T) {
 
 func TestGapsAreNoticedOnceTheyHaveSettled(t *testing.T) {
 	t.Parallel()
-	pool := mustOpen(t, testservers.Database(t).ServiceURL)
+	pool := testservers.Open(t, testservers.Database(t).ServiceURL, 4)
 	box := inbox.New(pool, nil)
 	m := newMetrics(nil)
 	s := &gaps{box: box, channel: "orders", log: slog.New(slog.DiscardHandler), counter: m.gaps}

@@ -25,6 +25,8 @@ const (
 	// 1e999999999 with a schema's bound exactly would cost gigabytes.
 	maxNumber   = 100
 	maxExponent = 308
+	// fieldsAhead spares the objects of an order, of up to 14 fields, from growing.
+	fieldsAhead = 16
 )
 
 // malformed says why a payload is not strict JSON.
@@ -79,7 +81,11 @@ func parseValue(d *jsontext.Decoder) (any, error) {
 }
 
 func parseObject(d *jsontext.Decoder) (any, error) {
-	object := make(map[string]any)
+	if d.PeekKind() == '}' {
+		_, err := d.ReadToken()
+		return map[string]any{}, err
+	}
+	object := make(map[string]any, fieldsAhead)
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
 		if err != nil {

@@ -1,7 +1,6 @@
 package projector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"orderbox/inbox"
 	"orderbox/internal/testservers"
 	"orderbox/publisher"
-	"orderbox/sql"
 )
 
 func TestMain(m *testing.M) { testservers.Main(m) }
@@ -30,42 +27,15 @@ type house struct {
 	pool, admin *pgxpool.Pool
 	box         *inbox.Inbox
 	sequence    int64
-	log         lockedBuffer // what all its projectors log
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log         testservers.Buffer // what all its projectors log
 }
 
 func newHouse(tb testing.TB) *house {
 	tb.Helper()
 	h := &house{DB: testservers.Database(tb)}
-	h.pool, h.admin = mustOpen(tb, h.ServiceURL, 8), mustOpen(tb, h.AdminURL, 2)
+	h.pool, h.admin = testservers.Open(tb, h.ServiceURL, 8), testservers.Open(tb, h.AdminURL, 2)
 	h.box = inbox.New(h.pool, nil)
 	return h
-}
-
-func mustOpen(tb testing.TB, url string, conns int32) *pgxpool.Pool {
-	tb.Helper()
-	pool, err := sql.Open(tb.Context(), url, "test", conns)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(pool.Close)
-	return pool
 }
 
 // receive appends payloads to the log.
@@ -108,21 +78,9 @@ func (h *house) await(tb testing.TB) {
 	const behindSQL = `
 		select coalesce((select max(position) from inbox), 0) - position
 		from checkpoint`
-	mustEventually(tb, "the projection catches up", func() bool {
+	testservers.Eventually(tb, "the projection catches up", func() bool {
 		return h.view(tb, behindSQL) == "0"
 	})
-}
-
-// mustEventually polls until ok, for as long as a slow machine may need.
-func mustEventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s: not within a minute", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
 }
 
 // view returns the rows that a query finds in the generation in service, a line each; nothing while there
@@ -296,7 +254,7 @@ func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
 		h.receive(t, m.Payload)
 	}
 	h.start(t, 20)
-	mustEventually(t, "the projector has failed for want of the lock", func() bool { return strings.Contains(h.log.String(), "55P03") })
+	testservers.Eventually(t, "the projector has failed for want of the lock", func() bool { return strings.Contains(h.log.String(), "55P03") })
 	<-time.After(500 * time.Millisecond) // in which a wrong verdict would be committed
 	if err := holder.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
@@ -387,7 +345,7 @@ func TestANewSchemaIsANewGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.start(t, 30)
-	mustEventually(t, "the new generation is in service", func() bool {
+	testservers.Eventually(t, "the new generation is in service", func() bool {
 		return h.view2(t, `select name from generations where current`) == "generation_2"
 	})
 	if got := h.everything(t); got != want {

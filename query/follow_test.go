@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"orderbox/internal/testservers"
+
 	"github.com/jackc/pgx/v5"
 
 	"orderbox"
@@ -42,7 +44,7 @@ func TestReaderRoleIsEnough(t *testing.T) {
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
 	id := p.mustRefuse(t, []byte("x"), "syntax", "[]", nil)
-	s, err := New(mustOpen(t, p.ReaderURL), Options{OperatorToken: "t", PollInterval: time.Hour})
+	s, err := New(testservers.Open(t, p.ReaderURL, 4), Options{OperatorToken: "t", PollInterval: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

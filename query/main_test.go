@@ -43,17 +43,7 @@ func newProjection(tb testing.TB) *projection {
 func newEmptyDatabase(tb testing.TB) *projection {
 	tb.Helper()
 	db := testservers.Database(tb)
-	return &projection{DB: db, pool: mustOpen(tb, db.ServiceURL)}
-}
-
-func mustOpen(tb testing.TB, url string) *pgxpool.Pool {
-	tb.Helper()
-	pool, err := sql.Open(tb.Context(), url, "test", 4)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(pool.Close)
-	return pool
+	return &projection{DB: db, pool: testservers.Open(tb, db.ServiceURL, 4)}
 }
 
 func (p *projection) mustCreateGeneration(tb testing.TB, name string) {
@@ -188,7 +178,7 @@ func newServer(tb testing.TB, p *projection, o Options) *Server {
 	if o.PollInterval == 0 {
 		o.PollInterval = 20 * time.Millisecond
 	}
-	s, err := New(mustOpen(tb, p.ServiceURL), o)
+	s, err := New(testservers.Open(tb, p.ServiceURL, 4), o)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"orderbox/internal/testservers"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -18,7 +20,7 @@ func TestLookupsGoOnWhileTheDatabaseIsAway(t *testing.T) {
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
 	s := newRunning(t, p, Options{OperatorToken: "t"})
-	admin := mustOpen(t, p.AdminURL)
+	admin := testservers.Open(t, p.AdminURL, 4)
 
 	mustAllowConnections(t, admin.Config().ConnConfig, false)
 	body(t, http.StatusOK, get(t, s, "/api/v1/orders/a"))
@@ -60,7 +62,7 @@ func TestSilentNetworkIsNoticed(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	network := mustProxy(t, p.ServiceURL)
-	s, err := New(mustOpen(t, network.url), Options{PollInterval: 20 * time.Millisecond})
+	s, err := New(testservers.Open(t, network.url, 4), Options{PollInterval: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderbox"
+	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
 	"orderbox/publisher"
 	"orderbox/sql"
@@ -42,12 +43,12 @@ func BenchmarkPublishedToVisible(b *testing.B) {
 		}
 		b.StartTimer()
 		mustPublish(b, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], payloads...)
-		mustEventually(b, "the last order is visible", func() bool {
+		testservers.Eventually(b, "the last order is visible", func() bool {
 			code, _ := get(b, env["ORDERBOX_URL"]+"/api/v1/orders/"+last, "")
 			return code == http.StatusOK
 		})
 		b.StopTimer()
-		mustEventually(b, "everything is projected", func() bool {
+		testservers.Eventually(b, "everything is projected", func() bool {
 			balance, err := verify.Stats(b.Context(), pool)
 			return err == nil && balance.Received == int64(seed*messages) && balance.Pending == 0
 		})

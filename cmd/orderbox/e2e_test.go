@@ -79,7 +79,7 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 		_, body := get(t, env["ORDERBOX_URL"]+"/api/v1/orders/"+modelUID, "")
 		return body
 	}
-	mustEventually(t, "the sample order appears", func() bool { return order() == servedModel(t) })
+	testservers.Eventually(t, "the sample order appears", func() bool { return order() == servedModel(t) })
 	if code, page := get(t, env["ORDERBOX_URL"]+"/orders/"+modelUID, ""); code != http.StatusOK || !bytes.Contains([]byte(page), []byte("Test Testov")) {
 		t.Errorf("the order's page: %d", code)
 	}
@@ -106,13 +106,13 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	first.kill()
 
 	second := mustProgram(t, nil, args...)
-	mustEventually(t, "the second up writes its file", func() bool {
+	testservers.Eventually(t, "the second up writes its file", func() bool {
 		again := mustEnv(t, dir)
 		moved := again["ORDERBOX_URL"] != env["ORDERBOX_URL"]
 		env = again
 		return moved
 	})
-	mustEventually(t, "the own order appears", func() bool {
+	testservers.Eventually(t, "the own order appears", func() bool {
 		code, _ := get(t, env["ORDERBOX_URL"]+"/api/v1/orders/my-own-order", "")
 		return code == http.StatusOK
 	})
@@ -165,7 +165,7 @@ func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	mustEventually(t, "everything is projected", func() bool {
+	testservers.Eventually(t, "everything is projected", func() bool {
 		b, err := verify.Stats(t.Context(), pool)
 		return err == nil && b.Received >= messages && b.Pending == 0
 	})
@@ -173,7 +173,7 @@ func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 	if report.Received != messages || report.Orders != int64(len(orders)) || report.Gaps != 0 {
 		t.Errorf("received %d, orders %d, gaps %d; want %d, %d, 0", report.Received, report.Orders, report.Gaps, messages, len(orders))
 	}
-	mustEventually(t, "the last service is ready", func() bool { return askReady(t.Context(), url) == nil })
+	testservers.Eventually(t, "the last service is ready", func() bool { return askReady(t.Context(), url) == nil })
 	uids := slices.Collect(maps.Keys(orders))
 	for range 200 {
 		uid := uids[rand.IntN(len(uids))]
@@ -207,7 +207,7 @@ func TestStagesRunApart(t *testing.T) {
 	}
 	mustPublish(t, broker.URL, broker.Cluster, channel, publisher.Model, []byte("rubbish"))
 	url := fmt.Sprintf("http://%s/api/v1/orders/%s", listener.Addr(), modelUID)
-	mustEventually(t, "the order appears", func() bool {
+	testservers.Eventually(t, "the order appears", func() bool {
 		_, body := get(t, url, "")
 		return body == servedModel(t)
 	})

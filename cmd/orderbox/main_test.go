@@ -11,9 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"orderbox/internal/cli"
 	"orderbox/internal/envfile"
@@ -43,7 +41,7 @@ func runOrderbox(ctx context.Context, args ...string) (code int, out, errs strin
 type program struct {
 	tb  testing.TB
 	cmd *exec.Cmd
-	log lockedBuffer
+	log testservers.Buffer
 }
 
 // mustProgram starts orderbox as a process of its own, which ends with the test.
@@ -81,45 +79,16 @@ func (p *program) mustStop() {
 	}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // mustEnv waits until `up` has written its file and is ready, and returns the file.
 func mustEnv(tb testing.TB, dir string) map[string]string {
 	tb.Helper()
 	var env map[string]string
-	mustEventually(tb, "up is ready", func() bool {
+	testservers.Eventually(tb, "up is ready", func() bool {
 		var err error
 		env, err = envfile.Read(filepath.Join(dir, "env"))
 		return err == nil && env["ORDERBOX_URL"] != "" && askReady(tb.Context(), env["ORDERBOX_URL"]) == nil
 	})
 	return env
-}
-
-// mustEventually polls until ok, for as long as a slow machine may need.
-func mustEventually(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s: not within two minutes", what)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
 }
 
 // get asks the service and returns the status and the body.

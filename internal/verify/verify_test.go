@@ -28,7 +28,7 @@ type log struct {
 func mustLog(t *testing.T) log {
 	t.Helper()
 	db := testservers.Database(t)
-	l := log{admin: mustOpen(t, db.AdminURL), reader: mustOpen(t, db.ReaderURL)}
+	l := log{admin: testservers.Open(t, db.AdminURL, 4), reader: testservers.Open(t, db.ReaderURL, 4)}
 	l.must(t, `
 		insert into inbox (source, channel, sequence, stamped_at, payload)
 		select 'stan', 'orders', n, timestamptz '2026-01-01 00:00:00Z' + n * interval '1 s', ''
@@ -60,16 +60,6 @@ func mustProjected(t *testing.T) log {
 		grant select on all tables in schema g1 to orderbox_reader;
 		reset search_path`)
 	return l
-}
-
-func mustOpen(t *testing.T, url string) *pgxpool.Pool {
-	t.Helper()
-	pool, err := sql.Open(t.Context(), url, "verify test", 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
 }
 
 // must runs statements as the administrator, whom nothing forbids to break a law.
@@ -273,7 +263,7 @@ func TestCheckIsOneSnapshot(t *testing.T) {
 
 func TestUnreachableDatabaseIsAnError(t *testing.T) {
 	t.Parallel()
-	pool := mustOpen(t, "postgres://orderbox@127.0.0.1:1/orderbox")
+	pool := testservers.Open(t, "postgres://orderbox@127.0.0.1:1/orderbox", 4)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if _, err := Check(ctx, pool); err == nil {
