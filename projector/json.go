@@ -149,7 +149,9 @@ func explain(d *jsontext.Decoder, err error) *malformed {
 // it matches field names exactly, so that an unknown "ORDER_UID" cannot take the place of order_uid.
 func decode(payload []byte) (*orderbox.Order, error) {
 	order := new(orderbox.Order)
-	if err := json.Unmarshal(payload, order, json.WithUnmarshalers(json.UnmarshalFromFunc(decodeInteger))); err != nil {
+	err := json.Unmarshal(payload, order, json.WithUnmarshalers(json.UnmarshalFromFunc(decodeInteger)),
+		jsontext.AllowDuplicateNames(true)) // parse has seen to it
+	if err != nil {
 		return nil, err
 	}
 	return order, nil

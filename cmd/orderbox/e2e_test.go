@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func mustCheck(tb testing.TB, databaseURL string) verify.Report {
 func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0"}
+	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug"}
 	first := mustProgram(t, nil, args...)
 	env := mustEnv(t, dir)
 	order := func() string {
@@ -123,6 +124,11 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 		t.Errorf("verify: exit code %d\n%s%s", code, out, errs)
 	}
 	second.mustStop()
+	for _, personal := range []string{"Testov", "+9720000000", "Ploshad Mira", "test@gmail.com"} {
+		if strings.Contains(first.log.String()+second.log.String(), personal) {
+			t.Errorf("the log, even at debug, says %q", personal)
+		}
+	}
 }
 
 // Law 1 to 4 at once: the service is killed again and again while messages of every kind come in.
