@@ -67,6 +67,7 @@ const preparePartitionsSQL = `select prepare_inbox_partitions($1)`
 const (
 	partitionsAhead = 2 // months
 	prepareEvery    = 6 * time.Hour
+	prepareAgain    = time.Minute // after a failure
 	prepareTimeout  = 5 * time.Second
 )
 
@@ -85,6 +86,9 @@ func (b *Inbox) preparePartitions(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	if _, err := b.pool.Exec(ctx, preparePartitionsSQL, partitionsAhead); err != nil {
+		b.mu.Lock()
+		b.prepared = time.Now().Add(prepareAgain - prepareEvery)
+		b.mu.Unlock()
 		b.log.Warn("partitions not prepared, messages of a new month go to inbox_other", "error", err)
 	}
 }

@@ -15,9 +15,7 @@ func (g *Ingester) commitUntil(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, g.hand.close)()
 
-	retry.Forever(ctx, g.log, "read the last message", func(ctx context.Context, _ func()) error {
-		return g.gaps.start(ctx)
-	})
+	g.gaps.start(ctx)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():

@@ -14,6 +14,9 @@ import (
 // orderbox verify, which looks at the whole log.
 const maxSuspects = 1024
 
+// gapTimeout is how long a question about gaps may keep messages waiting.
+const gapTimeout = 2 * time.Second
+
 // gaps notices sequences that never came: a broker drops its oldest messages, read or not, when its
 // limits are reached. A hole is only a suspicion at first, for its messages may be with another replica
 // or on their way again; when it has settled the inbox is asked. Used by the committing goroutine alone.
@@ -36,18 +39,16 @@ type span struct {
 	due          time.Time
 }
 
-// start takes up where the inbox left off, so that a hole that opened meanwhile is noticed.
-func (s *gaps) start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+// start takes up where the inbox left off, so that a hole that opened meanwhile is noticed. Where the
+// database cannot say in time, the first message that comes makes a suspicion of all before it: nothing
+// about gaps may stand in the way of messages.
+func (s *gaps) start(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
 	sequence, stamp, err := s.box.Last(ctx, inbox.SourceSTAN, s.channel)
-	if err != nil {
-		return err
-	}
-	if sequence > 0 {
+	if err == nil && sequence > 0 {
 		s.sequence, s.stamp = uint64(sequence), stamp.UnixMicro()
 	}
-	return nil
 }
 
 // saw takes note of a committed batch.
@@ -85,7 +86,7 @@ func (s *gaps) due() <-chan time.Time {
 
 // settleDue asks the inbox about the oldest suspicion. When the database cannot say, it asks again later.
 func (s *gaps) settleDue(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
 	hole := s.suspects[0]
 	s.suspects = s.suspects[1:]

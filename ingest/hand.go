@@ -49,6 +49,7 @@ func (h *hand) put(msg *stan.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if d, ok := h.held[id]; ok {
+		msg.Data = nil // the payload is held once
 		d.msg = msg
 		return true
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +60,12 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	for name, value := range map[string]string{"URL": o.URL, "cluster": o.Cluster, "channel": o.Channel, "client id": o.ClientID} {
 		if value == "" {
 			problems = append(problems, fmt.Errorf("the broker's %s is not given", name))
+		}
+	}
+	for server := range strings.SplitSeq(o.URL, ",") {
+		if _, err := url.Parse(strings.TrimSpace(server)); err != nil {
+			// Its text would quote the password.
+			problems = append(problems, errors.New("the broker's URL cannot be parsed; it looks like nats://user:password@host:4222"))
 		}
 	}
 	if o.Batch == 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -272,9 +273,7 @@ func TestGapsAreNoticedOnceTheyHaveSettled(t *testing.T) {
 	box := inbox.New(pool, nil)
 	m := newMetrics(nil)
 	s := &gaps{box: box, channel: "orders", log: slog.New(slog.DiscardHandler), counter: m.gaps}
-	if err := s.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.start(t.Context())
 	see := func(base time.Time, sequences ...uint64) {
 		for _, n := range sequences {
 			at := base.Add(time.Duration(n) * time.Millisecond)
@@ -295,6 +294,13 @@ func TestGapsAreNoticedOnceTheyHaveSettled(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(m.gaps); n != 4 {
 		t.Errorf("%v messages never came, want 4", n)
+	}
+}
+
+func TestABrokersPasswordIsNotRepeated(t *testing.T) {
+	_, err := New(nil, Options{URL: "nats://me:S3CRET@host:bad", Cluster: "c", Channel: "c", ClientID: "c"})
+	if err == nil || strings.Contains(err.Error(), "S3CRET") {
+		t.Errorf("a URL that cannot be parsed: %v", err)
 	}
 }
 

@@ -6,13 +6,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// blamesMessage lists the SQLSTATE classes, and single codes, that mean that the data at hand cannot be
-// stored. Everything else, errors that are none of PostgreSQL's included, is the world's: it makes a
-// retry and never a dead letter (law 5).
+// storing marks an error as that of a statement that stores a message's data. No other can be a message's
+// fault: a commit or a notification fails with the same codes when the server is at its limits.
+type storing struct{ error }
+
+func (s storing) Unwrap() error { return s.error }
+
+// blamesMessage lists the SQLSTATE classes that mean, while data is stored, that this data cannot be.
+// Everything else, errors that are none of PostgreSQL's included, is the world's: it makes a retry and
+// never a dead letter (law 5).
 // See https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func blamesMessage(err error) bool {
 	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
+	if !errors.As(err, new(storing)) || !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
 		return false
 	}
 	switch pgErr.Code[:2] {
@@ -22,7 +28,7 @@ func blamesMessage(err error) bool {
 		"44": // with check option violation
 		return true
 	}
-	return pgErr.Code == "54000" // program limit exceeded: a value too large for an index
+	return false
 }
 
 // sqlState is the code of a PostgreSQL error, which unlike its text quotes no data.

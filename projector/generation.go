@@ -31,6 +31,8 @@ limit 1`
 func openGeneration(ctx context.Context, conn *pgx.Conn) (g generation, err error) {
 	err = conn.QueryRow(ctx, generationSQL, fingerprint()).Scan(&g.name, &g.current)
 	if errors.Is(err, pgx.ErrNoRows) {
+		// Somebody may be reading what is stale, for hours; then it stays until the next time.
+		_ = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return dropStale(ctx, tx) })
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			g, err = createGeneration(ctx, tx)
 			return err
@@ -51,7 +53,6 @@ const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', pu
 const staleGenerationsSQL = `
 delete from generations
 where not current
-    or to_regnamespace(name) is null
 returning name`
 
 const insertGenerationSQL = `
@@ -64,19 +65,34 @@ const insertReasonSQL = `
 insert into reasons (code, sentence, help)
 values ($1, $2, $3)`
 
-func createGeneration(ctx context.Context, tx pgx.Tx) (g generation, err error) {
+// The tables of one that is marked current were dropped by hand.
+const lostGenerationsSQL = `
+delete from generations
+where to_regnamespace(name) is null`
+
+func dropStale(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `set local lock_timeout = '1s'`); err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, staleGenerationsSQL)
 	if err != nil {
-		return g, err
+		return err
 	}
 	stale, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return g, err
+		return err
 	}
 	for _, name := range stale {
 		if _, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`); err != nil {
-			return g, err
+			return err
 		}
+	}
+	return nil
+}
+
+func createGeneration(ctx context.Context, tx pgx.Tx) (g generation, err error) {
+	if _, err := tx.Exec(ctx, lostGenerationsSQL); err != nil {
+		return g, err
 	}
 	if err := tx.QueryRow(ctx, insertGenerationSQL, fingerprint()).Scan(&g.name, &g.current); err != nil {
 		return g, err

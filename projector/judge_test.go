@@ -1,7 +1,10 @@
 package projector
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -9,6 +12,7 @@ import (
 	"testing"
 
 	"orderbox/inbox"
+	"orderbox/publisher"
 )
 
 func mustSchema(tb testing.TB) *schema {
@@ -241,6 +245,31 @@ func TestEveryReasonIsInTheCatalogueOnce(t *testing.T) {
 	}
 	if len(codes) > 0 {
 		t.Errorf("no verdict has the reasons %v", slices.Collect(maps.Keys(codes)))
+	}
+}
+
+// The tables of a generation depend on this code as well. When this fails, the change is meant or not: if
+// it is, raise judgementVersion and put the new hash here.
+func TestAChangedJudgementIsANewGeneration(t *testing.T) {
+	s := mustSchema(t)
+	h := sha256.New()
+	look := func(payload []byte) {
+		j := s.judge(inbox.Entry{Position: 1, Payload: payload})
+		fmt.Fprintln(h, j.created, j.digest)
+		if j.dead != nil {
+			fmt.Fprintln(h, *j.dead)
+		}
+	}
+	for m := range publisher.Messages(1, 1000, 0.5) {
+		look(m.Payload)
+	}
+	for _, name := range slices.Sorted(maps.Keys(hostile)) {
+		look([]byte(hostile[name]))
+	}
+	fmt.Fprintln(h, *conflictLetter(1), *refusedLetter("22000"))
+	const want = "1 6ffdcbfb36d4d5ea"
+	if got := judgementVersion + " " + hex.EncodeToString(h.Sum(nil)[:8]); got != want {
+		t.Errorf("judgements are now %q, were %q", got, want)
 	}
 }
 

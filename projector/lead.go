@@ -14,12 +14,6 @@ const (
 	leadTimeout = 5 * time.Second
 )
 
-// The server notices within about ten seconds that the network to a leader is cut, and frees the lock.
-// On a unix socket these settings have no effect.
-const keepaliveSQL = `
-select set_config('tcp_keepalives_idle', '4', false), set_config('tcp_keepalives_interval', '2', false),
-    set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false)`
-
 const tryLeadSQL = `select pg_try_advisory_lock(hashtext('orderbox projector'))`
 
 // lead waits until this process is the one projector, and returns the connection that makes it so.
@@ -35,10 +29,7 @@ func lead(ctx context.Context, pool *pgxpool.Pool, standby func()) (*pgx.Conn, e
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	conn := pooled.Hijack()
-	if _, err = conn.Exec(connecting, keepaliveSQL); err == nil {
-		err = waitForLead(ctx, conn, standby)
-	}
-	if err != nil {
+	if err := waitForLead(ctx, conn, standby); err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("wait to be the one projector: %w", err)
 	}

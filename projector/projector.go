@@ -104,12 +104,14 @@ func (p *Projector) lead(ctx context.Context, works func()) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	gen, err := openGeneration(ctx, conn)
+	opening, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	gen, err := openGeneration(opening, conn)
 	if err != nil {
 		return err
 	}
 	var checkpoint int64
-	if err := conn.QueryRow(ctx, checkpointSQL).Scan(&checkpoint); err != nil {
+	if err := conn.QueryRow(opening, checkpointSQL).Scan(&checkpoint); err != nil {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
 	works()

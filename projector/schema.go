@@ -61,8 +61,15 @@ func newSchema(source []byte) (*schema, error) {
 	return s, nil
 }
 
-// fingerprint names all that a generation depends on besides the log: the tables and the schema.
-func fingerprint() string { return hash(orderSchema) + "-" + hash([]byte(sql.Generation)) }
+// judgementVersion numbers what the code of this package makes of a message. It must change whenever a verdict, a
+// sentence or an order's bytes change: TestAChangedJudgementIsANewGeneration notices.
+const judgementVersion = "1"
+
+// fingerprint names all that a generation depends on besides the log: the schema, the tables, and what
+// the code adds to them.
+func fingerprint() string {
+	return hash(orderSchema) + "-" + hash([]byte(sql.Generation)) + "-" + hash(fmt.Append(nil, judgementVersion, reasons))
+}
 
 func hash(b []byte) string {
 	sum := sha256.Sum256(b)

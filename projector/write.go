@@ -67,7 +67,7 @@ func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64,
 			return errMoved
 		}
 		if err := f.copyTo(ctx, tx, p.schema.version); err != nil {
-			return err
+			return storing{err}
 		}
 		_, err = tx.Exec(ctx, notifyProjectionSQL)
 		return err

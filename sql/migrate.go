@@ -191,11 +191,24 @@ where is_applied`
 // ErrNotMigrated says that the database has no tables of Orderbox yet, or older ones than this program.
 var ErrNotMigrated = errors.New("the database is not migrated to this version")
 
+// ErrEncoding says that the database cannot hold every character.
+var ErrEncoding = errors.New("the database's encoding is not UTF8: make it anew with encoding 'UTF8'")
+
+const encodingSQL = `select current_setting('server_encoding')`
+
 // CheckVersion returns an error that is ErrNotMigrated when the database was never migrated or is older
-// than this program needs. A newer one is accepted: migrations only add.
+// than this program needs, and ErrEncoding when it is not in UTF-8. A newer one is accepted: migrations
+// only add.
 func CheckVersion(ctx context.Context, db interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }) error {
+	var encoding string
+	if err := db.QueryRow(ctx, encodingSQL).Scan(&encoding); err != nil {
+		return fmt.Errorf("read the database's encoding: %w", err)
+	}
+	if encoding != "UTF8" {
+		return ErrEncoding
+	}
 	var have int64
 	err := db.QueryRow(ctx, versionSQL).Scan(&have)
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42P01" {

@@ -5,8 +5,20 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
+
+// What is acknowledged must survive a crash of the server, whatever default somebody has set; a stronger
+// setting than on stays.
+const confirmDurablySQL = `
+select set_config('synchronous_commit', 'on', false)
+where current_setting('synchronous_commit') = 'off'`
+
+func confirmDurably(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, confirmDurablySQL)
+	return err
+}
 
 // Open makes a pool of at most conns connections; application is what pg_stat_activity shows them as.
 // Nothing is connected yet: the database may be down for now. The search path is public alone; who
@@ -19,6 +31,13 @@ func Open(ctx context.Context, url, application string, conns int32) (*pgxpool.P
 	config.MaxConns = conns
 	config.ConnConfig.RuntimeParams["application_name"] = application
 	config.ConnConfig.RuntimeParams["search_path"] = "public"
+	// The server notices within about ten seconds that the network to a client is cut, and frees its locks:
+	// by default it would hold them for two hours. On a unix socket these have no effect.
+	config.ConnConfig.RuntimeParams["tcp_keepalives_idle"] = "4"
+	config.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "2"
+	config.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
+	config.ConnConfig.RuntimeParams["tcp_user_timeout"] = "10000"
+	config.AfterConnect = confirmDurably
 	// Times come back the same wherever the server stands.
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	pool, err := pgxpool.NewWithConfig(ctx, config)

@@ -90,7 +90,7 @@ func (s *stages) waitForDatabase(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 		defer cancel()
 		err := sql.CheckVersion(ctx, pool)
-		if errors.Is(err, sql.ErrNotMigrated) {
+		if errors.Is(err, sql.ErrNotMigrated) || errors.Is(err, sql.ErrEncoding) {
 			unfit, err = err, nil
 		}
 		return err
