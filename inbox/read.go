@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,7 +55,7 @@ limit 1`
 // sequence when there is none.
 func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
 	err = b.pool.QueryRow(ctx, lastMessageSQL, source, channel).Scan(&sequence, &stampedAt)
-	if err == pgx.ErrNoRows {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, time.Time{}, nil
 	}
 	if err != nil {

@@ -74,20 +74,15 @@ func numbered(from, to int) (payloads []string) {
 func mustHold(tb testing.TB, pool *pgxpool.Pool, want []string) {
 	tb.Helper()
 	want = slices.Sorted(slices.Values(want))
-	var got []string
-	deadline := time.Now().Add(time.Minute)
-	for !slices.Equal(got, want) {
-		if time.Now().After(deadline) {
-			tb.Fatalf("the log holds %d messages, want %d", len(got), len(want))
-		}
-		got = got[:0]
-		entries, _ := inbox.New(pool, nil).Read(tb.Context(), 0, 1<<20, 1<<30) // an error is the database's absence
+	testservers.Eventually(tb, fmt.Sprintf("the log holds %d messages", len(want)), func() bool {
+		entries, err := inbox.New(pool, nil).Read(tb.Context(), 0, 1<<20, 1<<30)
+		var got []string
 		for _, e := range entries {
 			got = append(got, string(e.Payload))
 		}
 		slices.Sort(got)
-		<-time.After(20 * time.Millisecond)
-	}
+		return err == nil && slices.Equal(got, want)
+	})
 }
 
 // acks counts the acknowledgements that anybody sends for a channel, by listening to the whole of NATS.

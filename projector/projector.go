@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +46,6 @@ type Projector struct {
 	log     *slog.Logger
 	metrics *metrics
 	woken   chan struct{} // capacity one: something may have been appended
-	leading atomic.Bool
 }
 
 // New returns a projector of box, the log in pool's database. It needs three connections of the pool.
@@ -87,9 +85,6 @@ func (p *Projector) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Leading says whether this process is the one that projects. Any goroutine may ask.
-func (p *Projector) Leading() bool { return p.leading.Load() }
-
 func (p *Projector) wake() {
 	select {
 	case p.woken <- struct{}{}:
@@ -116,9 +111,7 @@ func (p *Projector) lead(ctx context.Context, works func()) error {
 	}
 	works()
 	p.log.Info("projecting", "generation", gen.name, "in_service", gen.current, "checkpoint", checkpoint)
-	p.leading.Store(true)
 	p.metrics.leading.Set(1)
-	defer p.leading.Store(false)
 	defer p.metrics.leading.Set(0)
 
 	batches := make(chan []judgement, 1)

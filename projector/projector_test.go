@@ -254,17 +254,17 @@ func TestWhatIsWrongWithTheWorldIsNoDeadLetter(t *testing.T) {
 		h.receive(t, m.Payload)
 	}
 	h.start(t, 20)
-	testservers.Eventually(t, "the projector has failed for want of the lock", func() bool { return strings.Contains(h.log.String(), "55P03") })
-	<-time.After(500 * time.Millisecond) // in which a wrong verdict would be committed
+	testservers.Eventually(t, "the projector has failed for want of the lock", func() bool {
+		return strings.Contains(h.log.String(), "failed, trying again") // which a verdict would not say
+	})
 	if err := holder.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// And then its connections die under its hands, again and again.
 	for range 5 {
-		if _, err := h.admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'orderbox'`); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(30 * time.Millisecond)
+		testservers.Eventually(t, "there is a connection to kill", func() bool {
+			return h.view2(t, `select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and usename = 'orderbox'`) != "0"
+		})
 	}
 	h.await(t)
 	if got := h.view(t, `select orders, duplicates, dead_letters from checkpoint`); got != "300 0 0" {
@@ -313,18 +313,26 @@ func (h *house) view2(tb testing.TB, query string) (value string) {
 func TestOneProjectorWorksAtATimeAndAnotherTakesOver(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	leaders := func() int { return strings.Count(h.log.String(), "msg=projecting") }
 	first := h.start(t, 50)
+	testservers.Eventually(t, "the first projects", func() bool { return leaders() == 1 })
 	h.start(t, 50)
 	h.start(t, 50)
 	for m := range publisher.Messages(11, 300, 0.2) {
 		h.receive(t, m.Payload)
 	}
 	h.await(t)
+	if n := leaders(); n != 1 {
+		t.Errorf("%d projectors have worked, want the first alone", n)
+	}
 	first()
 	for m := range publisher.Messages(12, 300, 0.2) {
 		h.receive(t, m.Payload)
 	}
 	h.await(t)
+	if n := leaders(); n != 2 {
+		t.Errorf("%d projectors have worked, want the first and one other", n)
+	}
 	if got := strings.Count(h.view(t, verdictsSQL), "none"); got != 0 {
 		t.Errorf("%d messages have no verdict", got)
 	}

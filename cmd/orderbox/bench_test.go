@@ -20,7 +20,7 @@ import (
 // COPY of the same orders into the same four tables of the same database; both are reported.
 func BenchmarkPublishedToVisible(b *testing.B) {
 	const messages = 10_000
-	dir := b.TempDir()
+	dir := testservers.Dir(b)
 	mustProgram(b, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty", "--log-level", "warn")
 	env := mustEnv(b, dir)
 	pool, err := sql.Open(b.Context(), env["ORDERBOX_DATABASE_URL"], "bench", 1)
@@ -42,7 +42,7 @@ func BenchmarkPublishedToVisible(b *testing.B) {
 			}
 		}
 		b.StartTimer()
-		mustPublish(b, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], payloads...)
+		mustPublish(b, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, payloads...)
 		testservers.Eventually(b, "the last order is visible", func() bool {
 			code, _ := get(b, env["ORDERBOX_URL"]+"/api/v1/orders/"+last, "")
 			return code == http.StatusOK

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
@@ -33,10 +32,10 @@ func servedModel(tb testing.TB) string {
 	return b.String()
 }
 
-// mustPublish publishes payloads and fails unless every one is confirmed.
-func mustPublish(tb testing.TB, natsURL, cluster, channel string, payloads ...[]byte) {
+// mustPublish publishes payloads, at most rate a second unless that is 0, and fails unless every one is confirmed.
+func mustPublish(tb testing.TB, natsURL, cluster, channel string, rate float64, payloads ...[]byte) {
 	tb.Helper()
-	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel})
+	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel, Rate: rate})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -72,7 +71,7 @@ func mustCheck(tb testing.TB, databaseURL string) verify.Report {
 // What a newcomer does, and then an unfriendly person: everything with nothing set up, and kill -9.
 func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testservers.Dir(t)
 	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug"}
 	first := mustProgram(t, nil, args...)
 	env := mustEnv(t, dir)
@@ -103,7 +102,7 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], own)
+	mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, own)
 	first.kill()
 
 	second := mustProgram(t, nil, args...)
@@ -156,21 +155,21 @@ func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 			orders[m.OrderUID] = true
 		}
 	}
+	pool := testservers.Open(t, db.ServiceURL, 1)
 	var publishing sync.WaitGroup
-	publishing.Go(func() { mustPublish(t, broker.URL, broker.Cluster, channel, payloads...) })
-	for range kills {
+	// Not so fast that everything is in the inbox before the first kill.
+	publishing.Go(func() { mustPublish(t, broker.URL, broker.Cluster, channel, 800, payloads...) })
+	for n := range int64(kills) {
 		p, _ := start()
-		<-time.After(time.Duration(300+rand.IntN(900)) * time.Millisecond)
+		testservers.Eventually(t, "more is decided", func() bool {
+			b, err := verify.Stats(t.Context(), pool)
+			return err == nil && b.Received-b.Pending >= (n+1)*messages/(kills+1)
+		})
 		p.kill()
 	}
 	publishing.Wait()
 
 	p, url := start()
-	pool, err := sql.Open(t.Context(), db.ServiceURL, "test", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
 	testservers.Eventually(t, "everything is projected", func() bool {
 		b, err := verify.Stats(t.Context(), pool)
 		return err == nil && b.Received >= messages && b.Pending == 0
@@ -190,7 +189,7 @@ func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 	p.mustStop()
 }
 
-// Between the stages there are only tables: each runs in a process of its own as well.
+// Between the stages there are only tables: each runs with nothing else in common as well.
 func TestStagesRunApart(t *testing.T) {
 	t.Parallel()
 	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
@@ -211,7 +210,7 @@ func TestStagesRunApart(t *testing.T) {
 			}
 		})
 	}
-	mustPublish(t, broker.URL, broker.Cluster, channel, publisher.Model, []byte("rubbish"))
+	mustPublish(t, broker.URL, broker.Cluster, channel, 0, publisher.Model, []byte("rubbish"))
 	url := fmt.Sprintf("http://%s/api/v1/orders/%s", listener.Addr(), modelUID)
 	testservers.Eventually(t, "the order appears", func() bool {
 		_, body := get(t, url, "")

@@ -30,7 +30,10 @@ const (
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
 )
 
-const shutdownTimeout = 5 * time.Second
+const (
+	connectTimeout  = 5 * time.Second
+	shutdownTimeout = 5 * time.Second
+)
 
 // stages says which of the flow's steps run in this process, and against what.
 type stages struct {
@@ -87,7 +90,7 @@ func (s *stages) waitForDatabase(ctx context.Context) error {
 	defer pool.Close()
 	var unfit error
 	retry.Forever(ctx, s.log, "connect to the database", func(ctx context.Context, _ func()) error {
-		ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 		defer cancel()
 		err := sql.CheckVersion(ctx, pool)
 		if errors.Is(err, sql.ErrNotMigrated) || errors.Is(err, sql.ErrEncoding) {

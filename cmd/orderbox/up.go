@@ -73,7 +73,7 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), databaseStop)
 		defer cancel()
 		if err := postgres.Stop(late); err != nil {
-			log.Error("stop PostgreSQL", "error", err)
+			log.Error("postgresql did not stop in time", "error", err)
 		}
 	}()
 	databaseURL, err := c.migrate(ctx, postgres)
@@ -134,8 +134,7 @@ func (c *upCommand) supervise(ctx context.Context, s cli.Streams, postgres *loca
 		case <-ctx.Done():
 			return nil
 		case <-postgres.Done():
-			return cli.Try(fmt.Errorf("PostgreSQL ended by itself: %w", postgres.Err()),
-				"read "+filepath.Join(c.Data, "postgres", "postgres.log")+", then start again: everything is kept")
+			return cli.Try(postgres.Err(), "start again: everything is kept")
 		}
 	})
 	g.Go(func() error {
@@ -157,6 +156,7 @@ const (
 	sampleSeed    = 1
 	sampleCount   = 60
 	sampleRubbish = 0.2
+	sampleUID     = "b563feb7b2b84b6test" // of the reference order
 )
 
 // publishSamples publishes something to look at, if the log is empty.
@@ -200,16 +200,18 @@ func (c *upCommand) greet(ctx context.Context, s cli.Streams, st *stages) {
 	if c.Data != ".orderbox" {
 		dir = " --data " + c.Data
 	}
+	sample := ""
+	if !c.Empty {
+		sample = fmt.Sprintf("\n  an order      %[1]s/orders/%[2]s\n  as JSON       %[1]s/api/v1/orders/%[2]s", base, sampleUID)
+	}
 	fmt.Fprintf(s.Out, `
 Orderbox is up.
 
-  the page      %[1]s/
-  an order      %[1]s/orders/b563feb7b2b84b6test
-  as JSON       %[1]s/api/v1/orders/b563feb7b2b84b6test
+  the page      %[1]s/%[4]s
   publish       go run ./cmd/publish%[2]s order.json, or --count 100 --rubbish 10%%
   verify        go run ./cmd/orderbox verify%[2]s
   operator      Authorization: Bearer %[3]s
   stop          Ctrl-C
 
-`, base, dir, st.token)
+`, base, dir, st.token, sample)
 }

@@ -40,7 +40,7 @@ type command struct {
 	Sources []string `arg:"" optional:"" name:"source" help:"A file is one message, a directory each *.json in it by name, - one message per line of standard input. A pipe is read without being named."`
 
 	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The broker (default: ${default})."`
-	Cluster string `env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
+	Cluster string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
 	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" placeholder:"NAME" help:"Where to publish (default: ${default})."`
 	Data    string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up', which names the broker when nothing else does (default: ${default})."`
 
@@ -109,7 +109,7 @@ func (c *command) Run(ctx context.Context, s cli.Streams) error {
 	result, err := p.Publish(ctx, messages)
 	_ = bar.Finish()
 	if errors.Is(err, publisher.ErrNoBroker) {
-		return cli.Try(err, "orderbox up, or --nats-url and --cluster of the broker that runs")
+		return cli.Try(err, "orderbox up, or --nats-url and --stan-cluster of the broker that runs")
 	}
 	if err != nil {
 		return err

@@ -131,7 +131,7 @@ func TestFilesAndDirectoriesArePublishedVerbatim(t *testing.T) {
 	mustWrite(t, filepath.Join(dir, "b.json"), "second\n")
 	mustWrite(t, filepath.Join(dir, "a.json"), "\x00first")
 
-	got := publish(t, nil, "--nats-url", broker.URL, "--cluster", broker.Cluster, "--channel", channel, file, dir)
+	got := publish(t, nil, "--nats-url", broker.URL, "--stan-cluster", broker.Cluster, "--channel", channel, file, dir)
 	if got.code != 0 || !regexp.MustCompile(`^published 3 messages in \d+\.\ds, \d+/s\n$`).MatchString(got.stdout) || got.stderr != "" {
 		t.Fatalf("%+v", got)
 	}
@@ -144,7 +144,7 @@ func TestLinesOfStandardInputArePublished(t *testing.T) {
 	t.Parallel()
 	broker, channel := testservers.Broker(t), testservers.Channel(t)
 	for _, args := range [][]string{{"-"}, nil} {
-		args = append(args, "--nats-url", broker.URL, "--cluster", broker.Cluster, "--channel", channel, "--quiet")
+		args = append(args, "--nats-url", broker.URL, "--stan-cluster", broker.Cluster, "--channel", channel, "--quiet")
 		if got := publish(t, strings.NewReader("one\r\n\n  {}\nlast"), args...); got != (outcome{}) {
 			t.Fatalf("%+v", got)
 		}
@@ -159,7 +159,7 @@ func TestOverlongLineIsReportedAndLeftOut(t *testing.T) {
 	t.Parallel()
 	broker, channel := testservers.Broker(t), testservers.Channel(t)
 	stdin := io.MultiReader(strings.NewReader("one\n"), io.LimitReader(endless{}, maxMessage+1), strings.NewReader("\nthree\n"))
-	got := publish(t, stdin, "--nats-url", broker.URL, "--cluster", broker.Cluster, "--channel", channel)
+	got := publish(t, stdin, "--nats-url", broker.URL, "--stan-cluster", broker.Cluster, "--channel", channel)
 	if got.code != 1 || !strings.Contains(got.stderr, `"line 2"`) || !strings.Contains(got.stderr, "1 messages were left out") {
 		t.Errorf("%+v", got)
 	}
@@ -181,7 +181,7 @@ func (endless) Read(p []byte) (int, error) {
 func TestGeneratedMessagesAreThoseOfTheSeed(t *testing.T) {
 	t.Parallel()
 	broker, channel := testservers.Broker(t), testservers.Channel(t)
-	got := publish(t, nil, "--nats-url", broker.URL, "--cluster", broker.Cluster, "--channel", channel,
+	got := publish(t, nil, "--nats-url", broker.URL, "--stan-cluster", broker.Cluster, "--channel", channel,
 		"--count=200", "--rubbish=10%", "--seed=42")
 	if got.code != 0 || !strings.HasPrefix(got.stdout, "published 200 messages (20 rubbish, seed 42) in ") {
 		t.Fatalf("%+v", got)
@@ -225,7 +225,7 @@ func TestFlagsBeatEnvironmentBeatsEnvFile(t *testing.T) {
 func TestFailuresAreOneLineAndExitCode1(t *testing.T) {
 	t.Parallel()
 	broker := testservers.Broker(t)
-	got := publish(t, nil, "--nats-url", broker.URL, "--cluster", broker.Cluster, filepath.Join(t.TempDir(), "nowhere.json"))
+	got := publish(t, nil, "--nats-url", broker.URL, "--stan-cluster", broker.Cluster, filepath.Join(t.TempDir(), "nowhere.json"))
 	if got.code != 1 || !strings.Contains(got.stderr, "nowhere.json") || strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("%+v", got)
 	}

@@ -8,7 +8,7 @@
 //
 // Concurrency: any number of readers and writers, in any processes; the last writer wins.
 //
-// Not here: which of flags, environment and this file beats which (cmd).
+// Not here: which of flags, environment and this file beats which (internal/cli).
 package envfile
 
 import (
@@ -31,7 +31,7 @@ type Pair struct {
 // white space at an end) are errors.
 func Write(path string, pairs []Pair) (err error) {
 	var text strings.Builder
-	text.WriteString("# Written by `orderbox up` at each start: changes are lost.\n")
+	text.WriteString("# Written by `orderbox up` at each start, which keeps the channel and the token.\n")
 	for _, p := range pairs {
 		if p.Key == "" || strings.ContainsAny(p.Key, "=# \t\r\n") {
 			return fmt.Errorf("write %s: %q cannot be a key", path, p.Key)

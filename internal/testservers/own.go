@@ -22,7 +22,7 @@ type OwnedPostgres struct {
 // OwnPostgres starts a PostgreSQL server for this test alone. It ends with the test.
 func OwnPostgres(tb testing.TB) *OwnedPostgres {
 	tb.Helper()
-	p := &OwnedPostgres{tb: tb, options: local.PostgresOptions{Dir: filepath.Join(mustMakeDir(tb), "postgres")}}
+	p := &OwnedPostgres{tb: tb, options: local.PostgresOptions{Dir: filepath.Join(Dir(tb), "postgres")}}
 	p.Start()
 	p.options.Port = p.server.Port() // the next starts take the same
 	tb.Cleanup(p.Stop)
@@ -78,7 +78,7 @@ type OwnedBroker struct {
 // OwnBroker starts a STAN server with a store on disk for this test alone. It ends with the test.
 func OwnBroker(tb testing.TB) *OwnedBroker {
 	tb.Helper()
-	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(mustMakeDir(tb), "stan"), ClusterID: testCluster}}
+	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster}}
 	b.Start()
 	b.STAN = STAN{URL: b.server.URL(), Cluster: testCluster}
 	u, err := url.Parse(b.URL)
@@ -116,8 +116,9 @@ func (b *OwnedBroker) Wipe() {
 	b.Start()
 }
 
-// mustMakeDir makes a directory that is removed after the test, once what was registered later is done.
-func mustMakeDir(tb testing.TB) string {
+// Dir makes a directory that every user may pass through, unlike testing's own, so that PostgreSQL's data
+// stays in it when root runs the tests. It is removed after the test, once what was registered later is done.
+func Dir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := makeDir()
 	if err != nil {
