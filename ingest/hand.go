@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/nats-io/stan.go"
@@ -57,6 +58,7 @@ func (h *hand) put(msg *stan.Msg) bool {
 		return false
 	}
 	d := &delivery{identity: id, payload: msg.Data, msg: msg}
+	msg.Data = nil // its bytes are counted once
 	h.held[id] = d
 	h.waiting = append(h.waiting, d)
 	h.bytes += len(d.payload)
@@ -84,8 +86,13 @@ func (h *hand) take(max, maxBytes int) []*delivery {
 		}
 		n++
 	}
-	batch := h.waiting[:n:n]
+	// A copy, and nothing left behind in the old array, or it would keep what is long acknowledged.
+	batch := slices.Clone(h.waiting[:n])
+	clear(h.waiting[:n])
 	h.waiting = h.waiting[n:]
+	if len(h.waiting) == 0 {
+		h.waiting = nil
+	}
 	if len(h.waiting) > 0 {
 		h.wake()
 	}

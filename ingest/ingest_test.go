@@ -192,6 +192,26 @@ func TestTheSessionIsRebuilt(t *testing.T) {
 	}
 }
 
+// A broker that comes back within the time that pings allow may know the client and have forgotten its
+// subscription; so a lost connection must end the session, however short it was.
+func TestALostConnectionEndsTheSession(t *testing.T) {
+	t.Parallel()
+	broker := testservers.OwnBroker(t)
+	g, err := New(nil, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: "orders", ClientID: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := make(chan error, 1)
+	conn, err := g.connect(lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	broker.Stop()
+	broker.Start()
+	testservers.Eventually(t, "the session is lost", func() bool { return len(lost) == 1 })
+}
+
 func TestReplicasShareTheLoadAndLoseNothing(t *testing.T) {
 	t.Parallel()
 	pool, broker, channel := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.Broker(t), testservers.Channel(t)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	pingSeconds = 1
 	pingMax     = 3
 	connectWait = 3 * time.Second
+	// flushWait bounds how long an acknowledgement can hang on a socket that is stuck.
+	flushWait = 5 * time.Second
 )
 
 // followSessions keeps one session up until ctx ends.
@@ -47,14 +50,25 @@ func (g *Ingester) followSessions(ctx context.Context) {
 	})
 }
 
-// connect builds a session with its subscription; its loss will be sent on lost.
+// connect builds a session with its subscription; its loss will be sent on lost, which has room for one.
+//
+// A lost NATS connection ends the session too. Were it taken up again by itself, a broker that crashed
+// soon after a durable was resumed could answer its pings and have forgotten its subscription, for it
+// writes a client down at once and a resumed subscription later: connected, and deaf for ever.
 func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
+	lose := func(err error) {
+		select {
+		case lost <- err:
+		default: // it is known already
+		}
+	}
 	conn, err := stan.Connect(g.o.Cluster, g.o.ClientID,
 		stan.NatsURL(g.o.URL),
-		stan.NatsOptions(nats.Timeout(connectWait), nats.Name(g.o.ClientID)),
+		stan.NatsOptions(nats.Timeout(connectWait), nats.Name(g.o.ClientID), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
+			nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) })),
 		stan.ConnectWait(connectWait),
 		stan.Pings(pingSeconds, pingMax),
-		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lost <- err }))
+		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }))
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %s as %s: %w", g.o.Cluster, g.o.ClientID, err)
 	}

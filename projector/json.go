@@ -25,8 +25,9 @@ const (
 	// 1e999999999 with a schema's bound exactly would cost gigabytes.
 	maxNumber   = 100
 	maxExponent = 308
-	// fieldsAhead spares the objects of an order, of up to 14 fields, from growing.
-	fieldsAhead = 16
+	// maxValues bounds what a small message can grow to in memory, some 200 bytes for each value in it; an
+	// order with as many items as the schema allows has 11,000.
+	maxValues = 100_000
 )
 
 // malformed says why a payload is not strict JSON.
@@ -46,7 +47,8 @@ func parse(payload []byte) (any, error) {
 		return nil, &malformed{message: "a byte order mark before the JSON"}
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(payload))
-	value, err := parseValue(d)
+	left := maxValues
+	value, err := parseValue(d, &left)
 	if err != nil {
 		return nil, explain(d, err)
 	}
@@ -56,19 +58,23 @@ func parse(payload []byte) (any, error) {
 	return value, nil
 }
 
-func parseValue(d *jsontext.Decoder) (any, error) {
+// parseValue reads the next value, of the number of values that are left to the message.
+func parseValue(d *jsontext.Decoder, left *int) (any, error) {
 	token, err := d.ReadToken()
 	if err != nil {
 		return nil, err
+	}
+	if *left--; *left < 0 {
+		return nil, errors.New("more than " + strconv.Itoa(maxValues) + " values")
 	}
 	if d.StackDepth() > maxDepth {
 		return nil, errors.New("nested more than " + strconv.Itoa(maxDepth) + " levels deep")
 	}
 	switch token.Kind() {
 	case '{':
-		return parseObject(d)
+		return parseObject(d, left)
 	case '[':
-		return parseArray(d)
+		return parseArray(d, left)
 	case '"':
 		return token.String(), nil
 	case '0':
@@ -80,19 +86,15 @@ func parseValue(d *jsontext.Decoder) (any, error) {
 	}
 }
 
-func parseObject(d *jsontext.Decoder) (any, error) {
-	if d.PeekKind() == '}' {
-		_, err := d.ReadToken()
-		return map[string]any{}, err
-	}
-	object := make(map[string]any, fieldsAhead)
+func parseObject(d *jsontext.Decoder, left *int) (any, error) {
+	object := make(map[string]any)
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
 		if err != nil {
 			return nil, err
 		}
 		key := name.String() // the token is void after the next read
-		if object[key], err = parseValue(d); err != nil {
+		if object[key], err = parseValue(d, left); err != nil {
 			return nil, err
 		}
 	}
@@ -100,10 +102,10 @@ func parseObject(d *jsontext.Decoder) (any, error) {
 	return object, err
 }
 
-func parseArray(d *jsontext.Decoder) (any, error) {
+func parseArray(d *jsontext.Decoder, left *int) (any, error) {
 	array := []any{}
 	for d.PeekKind() != ']' {
-		value, err := parseValue(d)
+		value, err := parseValue(d, left)
 		if err != nil {
 			return nil, err
 		}

@@ -184,7 +184,11 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 	defer context.AfterFunc(ctx, func() {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		stopped <- server.Shutdown(late)
+		err := server.Shutdown(late)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // somebody's connection hangs; that is no failure of ours
+		}
+		stopped <- err
 	})()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
