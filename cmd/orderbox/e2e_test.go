@@ -133,7 +133,7 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 // Law 1 to 4 at once: the service is killed again and again while messages of every kind come in.
 func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	const messages, kills = 4000, 6
+	const messages, kills = 10_000, 10
 	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
 	env := []string{"ORDERBOX_DATABASE_URL=" + db.ServiceURL, "ORDERBOX_NATS_URL=" + broker.URL,
 		"ORDERBOX_STAN_CLUSTER=" + broker.Cluster, "ORDERBOX_CHANNEL=" + channel, "ORDERBOX_CLIENT_ID=" + channel}
@@ -158,7 +158,7 @@ func TestKillNineLosesAndDoublesNothing(t *testing.T) {
 	pool := testservers.Open(t, db.ServiceURL, 1)
 	var publishing sync.WaitGroup
 	// Not so fast that everything is in the inbox before the first kill.
-	publishing.Go(func() { mustPublish(t, broker.URL, broker.Cluster, channel, 800, payloads...) })
+	publishing.Go(func() { mustPublish(t, broker.URL, broker.Cluster, channel, 1200, payloads...) })
 	for n := range int64(kills) {
 		p, _ := start()
 		testservers.Eventually(t, "more is decided", func() bool {
