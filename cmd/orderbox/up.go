@@ -139,8 +139,8 @@ func (c *upCommand) supervise(ctx context.Context, s cli.Streams, postgres *loca
 	})
 	g.Go(func() error {
 		if !c.Empty {
-			if err := publishSamples(ctx, st); err != nil {
-				return err
+			if err := publishSamples(ctx, st); err != nil && ctx.Err() == nil {
+				st.log.Warn("samples not published", "error", err) // no reason to end everything else
 			}
 		}
 		c.greet(ctx, s, st)
