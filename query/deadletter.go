@@ -69,7 +69,7 @@ func (s *Server) deadLettersJSON(w http.ResponseWriter, r *http.Request) error {
 	if more {
 		next = cursor(letters[limit-1].ID)
 	}
-	return writeJSON(w, http.StatusOK, struct {
+	return sendJSON(w, http.StatusOK, typeJSON, struct {
 		DeadLetters []deadLetter `json:"dead_letters"`
 		Next        *string      `json:"next"`
 	}{letters, next})
@@ -89,7 +89,7 @@ func (s *Server) deadLetterJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, letter)
+	return sendJSON(w, http.StatusOK, typeJSON, letter)
 }
 
 // deadLetterPayload answers with the message itself, byte for byte, for nothing but saving.
@@ -106,12 +106,8 @@ func (s *Server) deadLetterPayload(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	header := w.Header()
-	header.Set("Content-Type", "application/octet-stream")
-	header.Set("Content-Disposition", `attachment; filename="dead-letter-`+strconv.FormatInt(id, 10)+`.bin"`)
-	header.Set("Content-Length", strconv.Itoa(len(payload)))
-	_, err = w.Write(payload)
-	return err
+	w.Header().Set("Content-Disposition", `attachment; filename="dead-letter-`+strconv.FormatInt(id, 10)+`.bin"`)
+	return send(w, http.StatusOK, "application/octet-stream", payload)
 }
 
 // query runs f on the current generation's tables, for at most queryTimeout.

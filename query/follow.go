@@ -54,12 +54,7 @@ func (f *follower) run(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() {
-		listen.Run(ctx, f.pool, projectionChannel, f.poll, f.log, func() {
-			select {
-			case wake <- struct{}{}:
-			default: // one pending is as good as ten
-			}
-		})
+		listen.Run(ctx, f.pool, projectionChannel, f.poll, f.log, wake)
 	})
 	retry.Forever(ctx, f.log, "follow the projection", func(ctx context.Context, works func()) error {
 		for {

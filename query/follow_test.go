@@ -19,12 +19,12 @@ import (
 func TestNewOrderIsSeenByNotification(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
-	s := newRunning(t, p, Options{PollInterval: time.Hour})
+	s := newRunning(t, p, Options{Poll: time.Hour})
 	for i := range 3 {
 		uid := fmt.Sprint("order ", i)
 		p.mustProject(t, mustModel(t, uid))
 		p.mustNotify(t)
-		eventually(t, uid+" is seen", func() bool { _, ok := s.cache().get(uid); return ok })
+		testservers.Eventually(t, uid+" is seen", func() bool { _, ok := s.cache().get(uid); return ok })
 	}
 }
 
@@ -35,7 +35,7 @@ func TestNewOrderIsSeenByPollingAlone(t *testing.T) {
 	for i := range 3 {
 		uid := fmt.Sprint("order ", i)
 		p.mustProject(t, mustModel(t, uid))
-		eventually(t, uid+" is seen", func() bool { _, ok := s.cache().get(uid); return ok })
+		testservers.Eventually(t, uid+" is seen", func() bool { _, ok := s.cache().get(uid); return ok })
 	}
 }
 
@@ -44,7 +44,7 @@ func TestReaderRoleIsEnough(t *testing.T) {
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
 	id := p.mustRefuse(t, []byte("x"), "syntax", "[]", nil)
-	s, err := New(testservers.Open(t, p.ReaderURL, 4), Options{OperatorToken: "t", PollInterval: time.Hour})
+	s, err := New(testservers.Open(t, p.ReaderURL, 4), Options{OperatorToken: "t", Poll: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,9 +60,9 @@ func TestPositionReachesTheCheckpoint(t *testing.T) {
 	s := newRunning(t, p, Options{})
 	p.mustProject(t, mustModel(t, "a"))
 	last := p.mustRefuse(t, []byte("x"), "syntax", "[]", nil)
-	eventually(t, "the checkpoint is reached", func() bool { return s.cache().position.Load() == last })
+	testservers.Eventually(t, "the checkpoint is reached", func() bool { return s.cache().position.Load() == last })
 	p.mustProject(t, mustModel(t, "b"))
-	eventually(t, "the order after it is seen", func() bool { _, ok := s.cache().get("b"); return ok })
+	testservers.Eventually(t, "the order after it is seen", func() bool { _, ok := s.cache().get("b"); return ok })
 }
 
 func TestFirstProjectorMayComeLater(t *testing.T) {
@@ -75,7 +75,7 @@ func TestFirstProjectorMayComeLater(t *testing.T) {
 	p.mustSwitch(t, "g1")
 	p.mustProject(t, mustModel(t, "a"))
 	<-done
-	eventually(t, "the order is seen", func() bool { _, ok := s.cache().get("a"); return ok })
+	testservers.Eventually(t, "the order is seen", func() bool { _, ok := s.cache().get("a"); return ok })
 }
 
 // Another generation is filled beside the one in service. At no moment is an order unknown that is in both.
@@ -108,7 +108,7 @@ func TestGenerationSwitchLosesNoOrder(t *testing.T) {
 	}()
 	p.mustSwitch(t, "g2")
 	p.mustNotify(t)
-	eventually(t, "the new generation is in service", func() bool { _, ok := s.cache().get("only in g2"); return ok })
+	testservers.Eventually(t, "the new generation is in service", func() bool { _, ok := s.cache().get("only in g2"); return ok })
 	stop()
 	<-done
 	if asked.Load() == 0 || missed.Load() > 0 {
@@ -136,7 +136,7 @@ func TestGenerationBuiltAgainIsReadAgain(t *testing.T) {
 		t.Error("the order is gone while there is no generation")
 	}
 	p.mustSwitch(t, "g1")
-	eventually(t, "the new one is in service", func() bool { _, ok := s.cache().get("after"); return ok })
+	testservers.Eventually(t, "the new one is in service", func() bool { _, ok := s.cache().get("after"); return ok })
 	if _, ok := s.cache().get("before"); ok {
 		t.Error("an order of the old one is still there")
 	}
@@ -154,7 +154,7 @@ func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 		return err
 	})
 	p.mustWrite(t, "g1", lost-1, mustModel(t, "kept"))
-	eventually(t, "the lost order is gone", func() bool { _, ok := s.cache().get("lost"); return !ok })
+	testservers.Eventually(t, "the lost order is gone", func() bool { _, ok := s.cache().get("lost"); return !ok })
 	if _, err := s.lookup("kept"); err != nil {
 		t.Error(err)
 	}

@@ -10,29 +10,6 @@ import (
 // handler answers one route. What it returns before it has written anything becomes a problem.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// answer remembers which status was sent.
-type answer struct {
-	http.ResponseWriter
-	status int // 0 until the header is written
-}
-
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-func (a *answer) Write(b []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	return a.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController through.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
 // adapt makes a route an http.Handler: it secures, calls, answers errors, and measures.
 func (s *Server) adapt(rt route) http.Handler {
 	observe := s.metrics.route(rt.path)

@@ -36,7 +36,7 @@ type cacheHealth struct {
 // alive answers as long as the process can answer at all.
 func (s *Server) alive(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, health{OK: true})
+	return sendJSON(w, http.StatusOK, typeJSON, health{OK: true})
 }
 
 // ready says whether this replica is fit to serve, and check by check why not.
@@ -80,7 +80,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, status, struct {
+	return sendJSON(w, status, typeJSON, struct {
 		Ready  bool           `json:"ready"`
 		Checks map[string]any `json:"checks"`
 	}{fit, checks})

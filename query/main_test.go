@@ -20,9 +20,6 @@ import (
 
 func TestMain(m *testing.M) { testservers.Main(m) }
 
-// patience is how long a test waits for what must come; only a failing one does.
-const patience = time.Minute
-
 // projection is a database with generations made by hand, for this package does not know the projector.
 type projection struct {
 	testservers.DB
@@ -175,8 +172,8 @@ func mustModel(tb testing.TB, uid string) orderbox.Order {
 // unless the options say otherwise.
 func newServer(tb testing.TB, p *projection, o Options) *Server {
 	tb.Helper()
-	if o.PollInterval == 0 {
-		o.PollInterval = 20 * time.Millisecond
+	if o.Poll == 0 {
+		o.Poll = 20 * time.Millisecond
 	}
 	s, err := New(testservers.Open(tb, p.ServiceURL, 4), o)
 	if err != nil {
@@ -197,7 +194,7 @@ func mustRun(tb testing.TB, s *Server) {
 			tb.Error(err)
 		}
 	})
-	eventually(tb, "the cache is filled", func() bool { return s.cache().complete.Load() })
+	testservers.Eventually(tb, "the cache is filled", func() bool { return s.cache().complete.Load() })
 }
 
 // newRunning returns a stage over the projection that has caught up.
@@ -206,20 +203,6 @@ func newRunning(tb testing.TB, p *projection, o Options) *Server {
 	s := newServer(tb, p, o)
 	mustRun(tb, s)
 	return s
-}
-
-func eventually(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			tb.Fatalf("waited in vain for: %s", what)
-		}
-	}
 }
 
 // get asks a stage for a path, as it is written; header is name and value in turn.
@@ -235,7 +218,7 @@ func do(tb testing.TB, s *Server, method, path string, header ...string) *http.R
 		r.Header.Add(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, r)
+	s.router().ServeHTTP(w, r)
 	return w.Result()
 }
 

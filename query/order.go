@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -60,30 +59,10 @@ func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	header := w.Header()
-	header.Set("ETag", e.etag)
-	header.Set("Cache-Control", "no-cache") // keep it, and ask each time whether it is still so
-	if hasTag(r.Header.Values("If-None-Match"), e.etag) {
-		w.WriteHeader(http.StatusNotModified)
+	if notModified(w, r, e.etag) {
 		return nil
 	}
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(e.body)))
-	_, err = w.Write(e.body)
-	return err
-}
-
-// hasTag says whether the lists of entity tags hold one. A weak one counts (RFC 9110, 13.1.2).
-func hasTag(lists []string, etag string) bool {
-	for _, list := range lists {
-		for tag := range strings.SplitSeq(list, ",") {
-			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-			if tag == etag || tag == "*" {
-				return true
-			}
-		}
-	}
-	return false
+	return send(w, http.StatusOK, typeJSON, e.body)
 }
 
 // latestJSON answers with the latest orders, newest first.
@@ -120,10 +99,6 @@ func (s *Server) latestJSON(w http.ResponseWriter, r *http.Request) error {
 	}
 	body = append(body, '}', '\n')
 
-	header := w.Header()
-	header.Set("Cache-Control", "no-cache")
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	_, err = w.Write(body)
-	return err
+	w.Header().Set("Cache-Control", "no-cache")
+	return send(w, http.StatusOK, typeJSON, body)
 }

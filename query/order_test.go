@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"orderbox"
+	"orderbox/internal/testservers"
 )
 
 func TestModelComesBackFieldForFieldInItsOrder(t *testing.T) {
@@ -43,7 +44,7 @@ func TestRestartServesTheSameBytes(t *testing.T) {
 	for _, o := range awkwardOrders(t) {
 		uids = append(uids, o.OrderUID)
 		position := p.mustProject(t, o)
-		eventually(t, "the order is seen", func() bool { return first.cache().position.Load() == position })
+		testservers.Eventually(t, "the order is seen", func() bool { return first.cache().position.Load() == position })
 	}
 	for _, uid := range uids {
 		before = append(before, body(t, http.StatusOK, get(t, first, "/api/v1/orders/"+url.PathEscape(uid))))

@@ -35,7 +35,7 @@ func TestLookupsGoOnWhileTheDatabaseIsAway(t *testing.T) {
 	mustAllowConnections(t, admin.Config().ConnConfig, true)
 	p.pool.Reset() // its connections are gone
 	p.mustProject(t, mustModel(t, "b"))
-	eventually(t, "following goes on", func() bool { _, ok := s.cache().get("b"); return ok })
+	testservers.Eventually(t, "following goes on", func() bool { _, ok := s.cache().get("b"); return ok })
 }
 
 // mustAllowConnections takes a database away from everybody, or gives it back.
@@ -62,7 +62,7 @@ func TestSilentNetworkIsNoticed(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	network := mustProxy(t, p.ServiceURL)
-	s, err := New(testservers.Open(t, network.url, 4), Options{PollInterval: 20 * time.Millisecond})
+	s, err := New(testservers.Open(t, network.url, 4), Options{Poll: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestSilentNetworkIsNoticed(t *testing.T) {
 	network.silence()
 	defer network.drop() // or the pool would wait for them to take their leave
 	p.mustProject(t, mustModel(t, "a"))
-	eventually(t, "the order is seen over new connections", func() bool { _, ok := s.cache().get("a"); return ok })
+	testservers.Eventually(t, "the order is seen over new connections", func() bool { _, ok := s.cache().get("a"); return ok })
 }
 
 // proxy stands between a stage and its database.

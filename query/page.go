@@ -3,7 +3,6 @@ package query
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -89,12 +88,8 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound("No asset has this name.", "Load the page again: it names the ones there are now.")
 	}
-	header := w.Header()
-	header.Set("Cache-Control", "public, max-age=31536000, immutable")
-	header.Set("Content-Type", a.ContentType)
-	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
-	_, err := w.Write(a.Body)
-	return err
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	return send(w, http.StatusOK, a.ContentType, a.Body)
 }
 
 // errorPage shows a problem to a person. When it cannot, it shows a page that was made at the start.
@@ -105,11 +100,7 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
 		return
 	}
 	s.log.Error("error page failed", "page", name, "error", err)
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(len(s.site.Broken())))
-	w.WriteHeader(p.Status)
-	w.Write(s.site.Broken()) // nobody is left to tell when this fails
+	send(w, p.Status, typeHTML, s.site.Broken()) // nobody is left to tell when this fails
 }
 
 // writePage answers with a page, which is complete before its first byte is sent. A browser may keep it
@@ -119,22 +110,11 @@ func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, n
 	if err != nil {
 		return err
 	}
-	header := w.Header()
-	if status == http.StatusOK {
-		digest := sha256.Sum256(body)
-		etag := `"` + base64.RawURLEncoding.EncodeToString(digest[:digestBytes]) + `"`
-		header.Set("ETag", etag)
-		header.Set("Cache-Control", "no-cache")
-		if hasTag(r.Header.Values("If-None-Match"), etag) {
-			w.WriteHeader(http.StatusNotModified)
-			return nil
-		}
+	digest := sha256.Sum256(body)
+	if status == http.StatusOK && notModified(w, r, entityTag(digest[:digestBytes])) {
+		return nil
 	}
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, err = w.Write(body)
-	return err
+	return send(w, status, typeHTML, body)
 }
 
 func decode(e entry) (*orderbox.Order, error) {

@@ -1,14 +1,11 @@
 package query
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -67,7 +64,7 @@ func databaseAway(err error) bool {
 		return true // for whatever reason the server gives
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch refused.Code[:2] {
+		switch refused.Code[:min(2, len(refused.Code))] {
 		case "08", "53", "57", "58": // connection, resources, shutdown or cancelled, disk
 			return true
 		}
@@ -103,8 +100,7 @@ func (s *Server) fail(a *answer, r *http.Request, route string, err error) {
 		s.errorPage(a, r, p)
 		return
 	}
-	header.Set("Content-Type", "application/problem+json")
-	writeJSON(a, p.Status, p)
+	sendJSON(a, p.Status, typeProblem, p)
 }
 
 // isPage says whether whoever asks for a path wants to see a page rather than to parse an answer.
@@ -114,22 +110,4 @@ func isPage(path string) bool {
 		return false
 	}
 	return !strings.HasPrefix(path, "/api/")
-}
-
-// writeJSON answers with v, as application/json unless a content type is set.
-func writeJSON(w http.ResponseWriter, status int, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	header := w.Header()
-	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", "application/json")
-	}
-	header.Set("Content-Length", strconv.Itoa(b.Len()))
-	w.WriteHeader(status)
-	_, err := w.Write(b.Bytes())
-	return err
 }

@@ -28,8 +28,8 @@ type Options struct {
 	// Checks are asked by /readyz, concurrently, with 2 s of time, beside "database" and "cache". The text
 	// of their errors is shown to anybody who asks.
 	Checks map[string]func(context.Context) error
-	// PollInterval is how long a new order may stay unseen when its notification is lost (default 1 s).
-	PollInterval time.Duration
+	// Poll is how long a new order may stay unseen when its notification is lost (default 1 s).
+	Poll time.Duration
 }
 
 // Server is the stage. Make it with New.
@@ -46,7 +46,7 @@ type Server struct {
 // one more per request for the operator or the balance. It connects to nothing yet.
 func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	var problems []error
-	if o.PollInterval < 0 {
+	if o.Poll < 0 {
 		problems = append(problems, errors.New("the poll interval is negative"))
 	}
 	for _, taken := range []string{"database", "cache"} {
@@ -54,8 +54,8 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 			problems = append(problems, fmt.Errorf("the check %s is there already", taken))
 		}
 	}
-	if o.PollInterval == 0 {
-		o.PollInterval = time.Second
+	if o.Poll == 0 {
+		o.Poll = time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -64,7 +64,7 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 		o.Metrics = prometheus.NewRegistry()
 	}
 	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query")}
-	s.follower = newFollower(pool, s.log, o.PollInterval)
+	s.follower = newFollower(pool, s.log, o.Poll)
 	var err error
 	if s.site, err = static.New(); err != nil {
 		problems = append(problems, err)
@@ -86,11 +86,11 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// HTTPServer returns a server for Handler that no slow or greedy client can hold up, to be served and shut
+// HTTPServer returns a server for the whole HTTP surface that no slow or greedy client can hold up, to be served and shut
 // down by the caller. It has no address yet.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
-		Handler:           s.Handler(),
+		Handler:           s.router(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second, // above queryTimeout, with time to send a large payload
@@ -100,9 +100,9 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// Handler returns the whole HTTP surface. It may be called concurrently with Run, and serves any number
+// router returns the whole HTTP surface. It may be called concurrently with Run, and serves any number
 // of requests at once.
-func (s *Server) Handler() http.Handler {
+func (s *Server) router() http.Handler {
 	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, rt := range s.routes() {

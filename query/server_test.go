@@ -191,7 +191,7 @@ func TestRequestsAndCacheAreMeasured(t *testing.T) {
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
 	s := newRunning(t, p, Options{})
-	handler := s.Handler()
+	handler := s.router()
 	for _, path := range []string{"/api/v1/orders/a", "/api/v1/orders/a", "/api/v1/orders/b", "/nowhere", "/metrics"} {
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
 	}
@@ -212,7 +212,7 @@ func TestRequestsAndCacheAreMeasured(t *testing.T) {
 func TestOptionsAreCheckedAllAtOnce(t *testing.T) {
 	t.Parallel()
 	fine := func(context.Context) error { return nil }
-	_, err := New(nil, Options{PollInterval: -1, Checks: map[string]func(context.Context) error{"cache": fine}})
+	_, err := New(nil, Options{Poll: -1, Checks: map[string]func(context.Context) error{"cache": fine}})
 	if err == nil || !strings.Contains(err.Error(), "negative") || !strings.Contains(err.Error(), "cache") {
 		t.Errorf("%v", err)
 	}
@@ -221,7 +221,7 @@ func TestOptionsAreCheckedAllAtOnce(t *testing.T) {
 // benchmarkHandler measures an answer that is not sent anywhere.
 func benchmarkHandler(b *testing.B, s *Server, path string) {
 	b.Helper()
-	handler := s.Handler()
+	handler := s.router()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	for b.Loop() {
 		w := discard{header: http.Header{}}

@@ -29,5 +29,5 @@ func (s *Server) statsJSON(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("read the balance: %w", err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, stats)
+	return sendJSON(w, http.StatusOK, typeJSON, stats)
 }
