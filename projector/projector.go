@@ -75,7 +75,7 @@ func New(pool *pgxpool.Pool, box *inbox.Inbox, o Options) (*Projector, error) {
 func (p *Projector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		listen.Run(ctx, p.pool, inbox.Notifications, p.o.Poll, p.log, p.wake)
+		listen.Run(ctx, p.pool, inbox.Notifications, p.o.Poll, p.log, p.woken)
 		return nil
 	})
 	g.Go(func() error {
@@ -83,13 +83,6 @@ func (p *Projector) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
-}
-
-func (p *Projector) wake() {
-	select {
-	case p.woken <- struct{}{}:
-	default:
-	}
 }
 
 // lead becomes the one projector and works until ctx ends or the world fails.

@@ -1,6 +1,6 @@
 // Package listen wakes a reader of a table when something may have been added to it.
 //
-// In: PostgreSQL's notifications on one channel. Out: calls of a function.
+// In: PostgreSQL's notifications on one channel. Out: a value in a channel of capacity one.
 //
 // A notification is a hint and polling is the truth: whoever is woken reads the table, and is woken now
 // and then in any case, so that a lost notification costs a poll's time and never a row. The connection
@@ -26,11 +26,12 @@ import (
 // pingTimeout bounds how long a connection that a silent network has cut can pass for a living one.
 const pingTimeout = 5 * time.Second
 
-// Run calls wake, from its own goroutine, after every notification on channel and at least every poll
-// interval, until ctx ends. It outlives the database: while that is away, wake is called all the same.
-func Run(ctx context.Context, pool *pgxpool.Pool, channel string, poll time.Duration, log *slog.Logger, wake func()) {
+// Run puts a value into wake, of capacity one, after every notification on channel and at least every poll
+// interval, until ctx ends. One that is pending is as good as ten. It outlives the database: while that is
+// away, wake gets values all the same.
+func Run(ctx context.Context, pool *pgxpool.Pool, channel string, poll time.Duration, log *slog.Logger, wake chan<- struct{}) {
 	retry.Forever(ctx, log, "listen", func(ctx context.Context, works func()) error {
-		wake()
+		send(wake)
 		connecting, cancel := context.WithTimeout(ctx, pingTimeout)
 		defer cancel()
 		pooled, err := pool.Acquire(connecting)
@@ -45,12 +46,19 @@ func Run(ctx context.Context, pool *pgxpool.Pool, channel string, poll time.Dura
 		}
 		works()
 		for {
-			wake()
+			send(wake)
 			if err := wait(ctx, conn, poll); err != nil {
 				return err
 			}
 		}
 	})
+}
+
+func send(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
 
 // wait returns nil after a notification, or when poll has passed and the connection still answers.
