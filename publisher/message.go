@@ -65,6 +65,17 @@ func Messages(seed uint64, count int, rubbish float64) iter.Seq[Message] {
 	}
 }
 
+// Payloads are the payloads of messages, as Publish takes them.
+func Payloads(messages iter.Seq[Message]) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for m := range messages {
+			if !yield(m.Payload, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Rubbish is how many of count messages are rubbish when the share of it is rubbish.
 func Rubbish(count int, rubbish float64) int {
 	return int(math.Round(float64(count) * min(max(rubbish, 0), 1)))

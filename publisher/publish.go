@@ -30,9 +30,6 @@ type Options struct {
 	Cluster string
 	// Channel is where to publish.
 	Channel string
-	// ClientID names the publisher to the broker, which knows one session by each name: two publishers of
-	// one name throw each other out. Default: a random one for each call of Publish.
-	ClientID string
 	// Window is how many messages may be unconfirmed at a time. Default 1024.
 	Window int
 	// Rate is the most messages per second that are taken from the sequence. 0 is no limit.
@@ -41,8 +38,6 @@ type Options struct {
 	ConnectWait time.Duration
 	// AckWait is after how long without a confirmation a message is published again. Default 10 s.
 	AckWait time.Duration
-	// StopWait is how long confirmations are waited for after the context has ended. Default 5 s.
-	StopWait time.Duration
 	// Progress, if set, is called after each confirmation, from the goroutine that called Publish.
 	Progress func(Result)
 	// Skipped, if set, is called for each message that the broker can never take because it is too large,
@@ -84,7 +79,7 @@ func New(o Options) (*Publisher, error) {
 	if o.Rate < 0 || math.IsNaN(o.Rate) || math.IsInf(o.Rate, 0) {
 		problems = append(problems, fmt.Errorf("rate %g: it is a number of messages per second, or 0", o.Rate))
 	}
-	if o.Window < 0 || o.ConnectWait < 0 || o.AckWait < 0 || o.StopWait < 0 {
+	if o.Window < 0 || o.ConnectWait < 0 || o.AckWait < 0 {
 		problems = append(problems, errors.New("window and waits cannot be negative"))
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -93,7 +88,6 @@ func New(o Options) (*Publisher, error) {
 	o.Window = cmp.Or(o.Window, 1024)
 	o.ConnectWait = cmp.Or(o.ConnectWait, 10*time.Second)
 	o.AckWait = cmp.Or(o.AckWait, 10*time.Second)
-	o.StopWait = cmp.Or(o.StopWait, 5*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -101,7 +95,7 @@ func New(o Options) (*Publisher, error) {
 }
 
 // Publish publishes the payloads byte for byte and returns when the broker has confirmed all of them, or
-// when ctx ends; it then waits up to StopWait for confirmations, and the error says that it was stopped.
+// when ctx ends; it then waits up to 5 s for confirmations, and the error says that it was stopped.
 //
 // At least once: a message whose confirmation does not come in time, or whose session is lost before, is
 // published again, with growing pauses and for as long as ctx lasts. It may so come twice, and never not
@@ -114,8 +108,7 @@ func New(o Options) (*Publisher, error) {
 //
 // A payload must not be changed after it was yielded. The sequence is pulled from a goroutine of its
 // own, so a sequence that blocks holds up no confirmation; when ctx ends while it blocks, that goroutine
-// ends only when the sequence yields again. Publish may be called several times, also concurrently unless
-// ClientID is set.
+// ends only when the sequence yields again. Publish may be called several times, also concurrently.
 func (p *Publisher) Publish(ctx context.Context, messages iter.Seq2[[]byte, error]) (Result, error) {
 	r := newRun(p.o)
 	if err := r.connect(ctx, p.o.ConnectWait); err != nil {

@@ -18,6 +18,9 @@ const (
 	shortestPause = 100 * time.Millisecond
 	longestPause  = 2 * time.Second
 
+	// stopWait is how long confirmations are waited for after the context has ended.
+	stopWait = 5 * time.Second
+
 	// maxRefusals is how often the broker may refuse one message in its own words. Some refusals pass
 	// (a restarted broker does not know the session, and pings tell so within seconds), others do not.
 	maxRefusals = 12
@@ -53,24 +56,26 @@ type outcome struct {
 }
 
 func newRun(o Options) *run {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.MaxInterval = shortestPause, longestPause
 	return &run{
 		o: o,
 		// The same name for every session of this run, so that the broker replaces the lost one.
-		clientID: cmp.Or(o.ClientID, "publish-"+rand.Text()),
+		clientID: "publish-" + rand.Text(),
 		feed:     make(chan item),
 		outcomes: make(chan outcome, o.Window),
-		pauses:   pauses,
+		pauses:   newPauses(),
 	}
+}
+
+func newPauses() *backoff.ExponentialBackOff {
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval, pauses.MaxInterval = shortestPause, longestPause
+	return pauses
 }
 
 // connect opens a session, trying for that long, or until ctx ends when limit is 0.
 func (r *run) connect(ctx context.Context, limit time.Duration) error {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.MaxInterval = shortestPause, longestPause
 	session, err := backoff.Retry(ctx, func() (*session, error) { return openSession(r.o, r.clientID) },
-		backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(limit),
+		backoff.WithBackOff(newPauses()), backoff.WithMaxElapsedTime(limit),
 		backoff.WithNotify(func(err error, pause time.Duration) {
 			r.o.Log.Debug("no session yet", "pause", pause, "error", err)
 		}))
@@ -188,9 +193,9 @@ func (r *run) reconnect(ctx context.Context) {
 	}
 }
 
-// stop takes nothing more and waits for the outstanding confirmations, for at most StopWait.
+// stop takes nothing more and waits for the outstanding confirmations, for at most stopWait.
 func (r *run) stop(why error) error {
-	deadline := time.After(r.o.StopWait)
+	deadline := time.After(stopWait)
 	for waiting := true; waiting && r.inFlight > 0; {
 		select {
 		case out := <-r.outcomes:

@@ -57,7 +57,7 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer lock.Unlock()
 	listener, err := listen(ctx, c.Listen)
 	if err != nil {
 		return err
@@ -175,13 +175,8 @@ func publishSamples(ctx context.Context, st *stages) error {
 		return err
 	}
 	_, err = p.Publish(ctx, func(yield func([]byte, error) bool) {
-		if !yield(publisher.Model, nil) {
-			return
-		}
-		for m := range publisher.Messages(sampleSeed, sampleCount, sampleRubbish) {
-			if !yield(m.Payload, nil) {
-				return
-			}
+		if yield(publisher.Model, nil) {
+			publisher.Payloads(publisher.Messages(sampleSeed, sampleCount, sampleRubbish))(yield)
 		}
 	})
 	return err

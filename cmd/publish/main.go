@@ -134,13 +134,7 @@ func (c *command) generated() (messages iter.Seq2[[]byte, error], about string) 
 		seed = *c.Seed
 	}
 	about = fmt.Sprintf(" (%d rubbish, seed %d)", publisher.Rubbish(c.Count, float64(c.Rubbish)), seed)
-	return func(yield func([]byte, error) bool) {
-		for m := range publisher.Messages(seed, c.Count, float64(c.Rubbish)) {
-			if !yield(m.Payload, nil) {
-				return
-			}
-		}
-	}, about
+	return publisher.Payloads(publisher.Messages(seed, c.Count, float64(c.Rubbish))), about
 }
 
 // bar shows progress to a person; to anything but a terminal it shows nothing.
