@@ -216,6 +216,9 @@ func TestEachTableHasOneWriter(t *testing.T) {
 		if f.test {
 			continue
 		}
+		if f.pkg() != "projector" && strings.Contains(f.text, ".CopyFrom(") {
+			t.Errorf("%s copies into a table: those that are copied into are the projector's", f.path)
+		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			lit, ok := n.(*ast.BasicLit)
 			if !ok || lit.Kind != token.STRING {

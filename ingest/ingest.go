@@ -57,9 +57,11 @@ type Ingester struct {
 // New checks the options and returns an ingester that appends to box. It connects to nothing yet.
 func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	var problems []error
-	for name, value := range map[string]string{"URL": o.URL, "cluster": o.Cluster, "channel": o.Channel, "client id": o.ClientID} {
-		if value == "" {
-			problems = append(problems, fmt.Errorf("the broker's %s is not given", name))
+	for _, needed := range []struct{ name, value string }{
+		{"URL", o.URL}, {"cluster", o.Cluster}, {"channel", o.Channel}, {"client id", o.ClientID},
+	} {
+		if needed.value == "" {
+			problems = append(problems, fmt.Errorf("the broker's %s is not given", needed.name))
 		}
 	}
 	for server := range strings.SplitSeq(o.URL, ",") {

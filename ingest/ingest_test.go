@@ -320,8 +320,16 @@ func TestABrokersPasswordIsNotRepeated(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	_, err := New(nil, Options{AckWait: 1500 * time.Millisecond})
+	_, err := New(nil, Options{URL: "nats://u:secret@host:port", Channel: "orders", AckWait: 1500 * time.Millisecond})
 	if err == nil {
 		t.Fatal("an ingester without a broker")
+	}
+	for _, problem := range []string{"cluster", "client id", "URL cannot be parsed", "whole seconds"} {
+		if !strings.Contains(err.Error(), problem) {
+			t.Errorf("not told: %s: %v", problem, err)
+		}
+	}
+	if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "channel") {
+		t.Errorf("too much is told: %v", err)
 	}
 }

@@ -17,8 +17,9 @@ func (s storing) Unwrap() error { return s.error }
 // never a dead letter (law 5).
 // See https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func blamesMessage(err error) bool {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, new(storing)) || !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
+	_, stores := errors.AsType[storing](err)
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !stores || !ok || len(pgErr.Code) != 5 {
 		return false
 	}
 	switch pgErr.Code[:2] {
@@ -33,8 +34,7 @@ func blamesMessage(err error) bool {
 
 // sqlState is the code of a PostgreSQL error, which unlike its text quotes no data.
 func sqlState(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code
 	}
 	return ""

@@ -37,12 +37,9 @@ type malformed struct {
 	message string
 }
 
-func (m *malformed) Error() string { return fmt.Sprintf("%s at byte %d", m.message, m.offset) }
-
 // parse reads a payload as one strict JSON value: valid UTF-8, no lone surrogates, no duplicate keys,
-// nothing before or behind, bounded depth and numbers. Numbers stay as they are spelt. The error is a
-// *malformed.
-func parse(payload []byte) (any, error) {
+// nothing before or behind, bounded depth and numbers. Numbers stay as they are spelt.
+func parse(payload []byte) (any, *malformed) {
 	if bytes.HasPrefix(payload, []byte("\ufeff")) {
 		return nil, &malformed{message: "a byte order mark before the JSON"}
 	}
@@ -130,7 +127,7 @@ func parseNumber(literal string) (any, error) {
 // explain says in our own words what the decoder found, without quoting the payload.
 func explain(d *jsontext.Decoder, err error) *malformed {
 	m := &malformed{pointer: string(d.StackPointer()), offset: d.InputOffset(), message: err.Error()}
-	if syntactic := (*jsontext.SyntacticError)(nil); errors.As(err, &syntactic) {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		m.pointer, m.offset = string(syntactic.JSONPointer), syntactic.ByteOffset
 		switch {
 		case errors.Is(err, jsontext.ErrDuplicateName):

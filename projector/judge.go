@@ -26,7 +26,7 @@ type judgement struct {
 
 // deadLetter is why a message was refused.
 type deadLetter struct {
-	reason     Reason
+	reason     reason
 	sentence   string
 	violations []violation
 	first      int64 // the position of the order that a conflict lost to
@@ -35,15 +35,16 @@ type deadLetter struct {
 // judge judges one payload, by its bytes and the schema alone.
 func (s *schema) judge(entry inbox.Entry) judgement {
 	j := judgement{position: entry.Position}
-	value, err := parse(entry.Payload)
-	if err != nil {
-		j.dead = malformedLetter(err)
+	value, fault := parse(entry.Payload)
+	if fault != nil {
+		j.dead = malformedLetter(fault)
 		return j
 	}
 	if found, more := s.violations(value); len(found) > 0 {
 		j.dead = invalidLetter(found, more)
 		return j
 	}
+	var err error
 	if j.order, err = decode(entry.Payload); err == nil {
 		j.created, err = instant(j.order.DateCreated)
 	}
@@ -56,13 +57,9 @@ func (s *schema) judge(entry inbox.Entry) judgement {
 	return j
 }
 
-func malformedLetter(err error) *deadLetter {
-	m, ok := err.(*malformed)
-	if !ok {
-		m = &malformed{message: "no strict JSON"}
-	}
+func malformedLetter(m *malformed) *deadLetter {
 	return &deadLetter{
-		reason:     Malformed,
+		reason:     reasonMalformed,
 		sentence:   fmt.Sprintf("The message is not strict JSON: %s, at byte %d.", m.message, m.offset),
 		violations: []violation{{storable(m.pointer), "json", m.message}},
 	}
@@ -90,12 +87,12 @@ func invalidLetter(found []violation, more int) *deadLetter {
 	if n := len(found) + more; n > 1 {
 		sentence = fmt.Sprintf("The order breaks the schema in %d places; the first: %s %s.", n, place, found[0].Message)
 	}
-	return &deadLetter{reason: Invalid, sentence: sentence, violations: found}
+	return &deadLetter{reason: reasonInvalid, sentence: sentence, violations: found}
 }
 
 func conflictLetter(first int64) *deadLetter {
 	return &deadLetter{
-		reason:     Conflict,
+		reason:     reasonConflict,
 		sentence:   fmt.Sprintf("Message %d made an order with this order_uid and other content first.", first),
 		violations: []violation{{"/order_uid", "unique", fmt.Sprintf("is that of the order of message %d", first)}},
 		first:      first,
@@ -104,7 +101,7 @@ func conflictLetter(first int64) *deadLetter {
 
 func refusedLetter(state string) *deadLetter {
 	return &deadLetter{
-		reason:     Refused,
+		reason:     reasonRefused,
 		sentence:   fmt.Sprintf("The database refused the order (SQLSTATE %s).", state),
 		violations: []violation{{"", "database", "was refused by the database with SQLSTATE " + state}},
 	}

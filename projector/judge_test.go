@@ -148,7 +148,7 @@ func TestViolationsNameTheirPlace(t *testing.T) {
 		"far too many problems": {mustVary(t, "/items", make([]struct{}, 1000)), "/items/0/brand", "required"},
 	} {
 		j := s.judge(inbox.Entry{Position: 1, Payload: c.payload})
-		if j.dead == nil || j.dead.reason != Invalid {
+		if j.dead == nil || j.dead.reason != reasonInvalid {
 			t.Errorf("%s: not invalid: %+v", name, j.dead)
 			continue
 		}
@@ -190,7 +190,7 @@ func TestOnlyStrictJSONIsRead(t *testing.T) {
 	s := mustSchema(t)
 	for name, payload := range hostile {
 		j := s.judge(inbox.Entry{Position: 1, Payload: []byte(payload)})
-		if j.dead == nil || j.dead.reason != Malformed {
+		if j.dead == nil || j.dead.reason != reasonMalformed {
 			t.Errorf("%s: not malformed: %+v", name, j.dead)
 		}
 	}
@@ -231,14 +231,14 @@ func TestJudgingIsDeterministic(t *testing.T) {
 }
 
 func TestEveryReasonIsInTheCatalogueOnce(t *testing.T) {
-	codes := map[Reason]int{}
+	codes := map[reason]int{}
 	for _, r := range reasons {
 		codes[r.code]++
 		if r.sentence == "" || r.help == "" {
 			t.Errorf("%s lacks a sentence or a help", r.code)
 		}
 	}
-	for _, dead := range []*deadLetter{malformedLetter(nil), invalidLetter([]violation{{}}, 0), conflictLetter(1), refusedLetter("22000")} {
+	for _, dead := range []*deadLetter{malformedLetter(&malformed{}), invalidLetter([]violation{{}}, 0), conflictLetter(1), refusedLetter("22000")} {
 		if codes[dead.reason] != 1 {
 			t.Errorf("%s is in the catalogue %d times", dead.reason, codes[dead.reason])
 		}

@@ -63,8 +63,8 @@ func newSchema(source []byte) (*schema, error) {
 	return s, nil
 }
 
-// judgementVersion numbers what the code of this package makes of a message. It must change whenever a verdict, a
-// sentence or an order's bytes change: TestAChangedJudgementIsANewGeneration notices.
+// judgementVersion numbers what the code of this package makes of a message. It must change whenever a
+// verdict, a sentence or an order's bytes change: TestAChangedJudgementIsANewGeneration notices.
 const judgementVersion = "1"
 
 // fingerprint names all that a generation depends on besides the log: the schema, the tables, and what
@@ -88,8 +88,8 @@ func (s *schema) violations(value any) (found []violation, more int) {
 	if err == nil {
 		return nil, 0
 	}
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
+	invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
+	if !ok {
 		return []violation{{Keyword: "schema", Message: "cannot be judged"}}, 0
 	}
 	found = s.leaves(nil, invalid, value)

@@ -11,10 +11,10 @@ import (
 	"orderbox/internal/grace"
 )
 
-// Notifications is the PostgreSQL channel that is notified in every transaction that projects.
-const Notifications = "orderbox_projection"
+// notifications is the PostgreSQL channel that is notified in every transaction that projects.
+const notifications = "orderbox_projection"
 
-const notifyProjectionSQL = `select pg_notify('` + Notifications + `', '')`
+const notifyProjectionSQL = `select pg_notify('` + notifications + `', '')`
 
 // errMoved says that the checkpoint is not where this projector left it.
 var errMoved = errors.New("another projector moved the checkpoint")

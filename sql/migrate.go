@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -199,19 +200,17 @@ const encodingSQL = `select current_setting('server_encoding')`
 // CheckVersion returns an error that is ErrNotMigrated when the database was never migrated or is older
 // than this program needs, and ErrEncoding when it is not in UTF-8. A newer one is accepted: migrations
 // only add.
-func CheckVersion(ctx context.Context, db interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) error {
+func CheckVersion(ctx context.Context, pool *pgxpool.Pool) error {
 	var encoding string
-	if err := db.QueryRow(ctx, encodingSQL).Scan(&encoding); err != nil {
+	if err := pool.QueryRow(ctx, encodingSQL).Scan(&encoding); err != nil {
 		return fmt.Errorf("read the database's encoding: %w", err)
 	}
 	if encoding != "UTF8" {
 		return ErrEncoding
 	}
 	var have int64
-	err := db.QueryRow(ctx, versionSQL).Scan(&have)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42P01" {
+	err := pool.QueryRow(ctx, versionSQL).Scan(&have)
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42P01" {
 		return ErrNotMigrated
 	}
 	if err != nil {

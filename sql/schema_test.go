@@ -101,11 +101,11 @@ func TestMigratingAgainAndAtOnceChangesNothing(t *testing.T) {
 
 func TestADatabaseWithoutTablesIsRecognised(t *testing.T) {
 	t.Parallel()
-	conn := mustConnect(t, testservers.Database(t).AdminURL)
-	if _, err := conn.Exec(t.Context(), `alter table goose_db_version rename to away`); err != nil {
+	pool := testservers.Open(t, testservers.Database(t).AdminURL, 1)
+	if _, err := pool.Exec(t.Context(), `alter table goose_db_version rename to away`); err != nil {
 		t.Fatal(err)
 	}
-	if err := sql.CheckVersion(t.Context(), conn); err != sql.ErrNotMigrated {
+	if err := sql.CheckVersion(t.Context(), pool); err != sql.ErrNotMigrated {
 		t.Errorf("%v, want ErrNotMigrated", err)
 	}
 }

@@ -35,7 +35,6 @@ const (
 
 // Asset is one file that pages load: a style sheet, a script or a picture.
 type Asset struct {
-	Name        string // with the content's hash, such as app.0123456789abcdef.css
 	ContentType string
 	Body        []byte // shared by all callers: not to be changed
 }
@@ -148,7 +147,7 @@ func loadAssets() (assets map[string]Asset, hashed map[string]string, err error)
 		ext := path.Ext(e.Name())
 		sum := sha256.Sum256(body)
 		name := strings.TrimSuffix(e.Name(), ext) + "." + hex.EncodeToString(sum[:8]) + ext
-		assets[name] = Asset{Name: name, ContentType: kind, Body: body}
+		assets[name] = Asset{ContentType: kind, Body: body}
 		hashed[e.Name()] = name
 	}
 	return assets, hashed, nil

@@ -32,22 +32,22 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// Failure is an error with advice to the person at the terminal.
-type Failure struct {
-	Err error
-	Try string // what to do, as a command or a short phrase
+// failure is an error with advice to the person at the terminal.
+type failure struct {
+	err error
+	try string // what to do, as a command or a short phrase
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+func (f *failure) Error() string { return f.err.Error() }
 
-func (f *Failure) Unwrap() error { return f.Err }
+func (f *failure) Unwrap() error { return f.err }
 
 // Try gives an error its advice; nil stays nil.
 func Try(err error, advice string) error {
 	if err == nil {
 		return nil
 	}
-	return &Failure{err, advice}
+	return &failure{err, advice}
 }
 
 // Main runs the program that grammar describes and ends the process with its exit code. The first SIGINT
@@ -87,7 +87,7 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		advice := parser.Model.Name + " --help"
-		if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) && wrong.Context.Selected() != nil {
+		if wrong, ok := errors.AsType[*kong.ParseError](err); ok && wrong.Context.Selected() != nil {
 			advice = parser.Model.Name + " " + wrong.Context.Selected().Path() + " --help"
 		}
 		report(s.Err, parser.Model.Name, Try(err, advice))
@@ -103,8 +103,8 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 // report is the one printer of errors.
 func report(w io.Writer, program string, err error) {
 	fmt.Fprintf(w, "%s: %v\n", program, err)
-	if f := (*Failure)(nil); errors.As(err, &f) {
-		fmt.Fprintf(w, "try: %s\n", f.Try)
+	if f, ok := errors.AsType[*failure](err); ok {
+		fmt.Fprintf(w, "try: %s\n", f.try)
 	}
 }
 

@@ -8,15 +8,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// DirLock is the right to use a data directory alone.
-type DirLock struct {
-	lock *flock.Flock
-}
-
-// Lock takes the right to use dir, which is made when missing, and does not wait for it: when another
-// process has it, the error says what to do. The kernel gives it back when this process ends, however
-// it ends.
-func Lock(dir string) (*DirLock, error) {
+// Lock takes the right to use dir alone, which is made when missing, and does not wait for it: when another
+// process has it, the error says what to do. Unlock gives it back, and so does the kernel when this process
+// ends, however it ends.
+func Lock(dir string) (*flock.Flock, error) {
 	// Others may pass through: run as root, PostgreSQL below it is another user.
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
@@ -29,8 +24,5 @@ func Lock(dir string) (*DirLock, error) {
 	if !locked {
 		return nil, fmt.Errorf("another `orderbox up` uses the data directory %s: stop it, or choose another directory with --data", dir)
 	}
-	return &DirLock{lock: lock}, nil
+	return lock, nil
 }
-
-// Release gives the right back.
-func (l *DirLock) Release() error { return l.lock.Unlock() }

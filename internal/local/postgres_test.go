@@ -222,14 +222,14 @@ func TestDataDirectoryHasOneUser(t *testing.T) {
 	if _, err := Lock(dir); err == nil || !strings.Contains(err.Error(), "another `orderbox up`") {
 		t.Errorf("the second user is told %v", err)
 	}
-	if err := first.Release(); err != nil {
+	if err := first.Unlock(); err != nil {
 		t.Fatal(err)
 	}
 	again, err := Lock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := again.Release(); err != nil {
+	if err := again.Unlock(); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,7 +3,9 @@ package local
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,7 +18,7 @@ import (
 func stopEarlier(ctx context.Context, data string, log *slog.Logger) error {
 	pidFile := filepath.Join(data, "postmaster.pid")
 	content, err := os.ReadFile(pidFile)
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
@@ -31,7 +33,7 @@ func stopEarlier(ctx context.Context, data string, log *slog.Logger) error {
 	if !isServerOn(pid, data) {
 		// PostgreSQL would take any process of that number (after a reboot, or a zombie) for its
 		// predecessor and refuse to start. It checks for leftover backends by other means.
-		if err := os.Remove(pidFile); err != nil && !os.IsNotExist(err) {
+		if err := os.Remove(pidFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove a stale process id: %w", err)
 		}
 		return nil

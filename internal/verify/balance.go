@@ -21,7 +21,7 @@ func kept(ctx context.Context, tx pgx.Tx, g generation) (b Balance, err error) {
 	if g.Name == "" {
 		err = tx.QueryRow(ctx, allPendingSQL).Scan(&b.Pending, &b.Head)
 	} else {
-		err = tx.QueryRow(ctx, keptSQL).Scan(&b.Position, &b.Orders, &b.Duplicates, &b.DeadLetters, &b.Pending, &b.Head)
+		err = tx.QueryRow(ctx, keptSQL).Scan(&b.Checkpoint, &b.Orders, &b.Duplicates, &b.DeadLetters, &b.Pending, &b.Head)
 	}
 	b.Received = b.Orders + b.Duplicates + b.DeadLetters + b.Pending
 	return b, err
@@ -46,7 +46,7 @@ from reached as r`
 func count(ctx context.Context, tx pgx.Tx, r *Report) error {
 	b := &r.Balance
 	var orders, duplicates, deadLetters int64
-	err := tx.QueryRow(ctx, countSQL).Scan(&b.Position, &b.Received, &b.Orders, &b.Duplicates, &b.DeadLetters,
+	err := tx.QueryRow(ctx, countSQL).Scan(&b.Checkpoint, &b.Received, &b.Orders, &b.Duplicates, &b.DeadLetters,
 		&b.Pending, &b.Head, &orders, &duplicates, &deadLetters)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func count(ctx context.Context, tx pgx.Tx, r *Report) error {
 		{"the checkpoint's total of dead letters is not their count", deadLetters, b.DeadLetters},
 	} {
 		if off := max(total.kept-total.counted, total.counted-total.kept); off > 0 {
-			r.Broken = append(r.Broken, Finding{Law: 3, What: total.what, Count: off, Examples: []int64{b.Position}})
+			r.Broken = append(r.Broken, Finding{Law: 3, What: total.what, Count: off, Examples: []int64{b.Checkpoint}})
 		}
 	}
 	return nil

@@ -85,49 +85,40 @@ func privilegeLaws() []law {
 	return []law{{2, "", privilegesSQL}}
 }
 
+// fates is a table of every message's verdict, as a part of the statements below.
+const fates = `(
+    select position from orders
+    union all select position from duplicates
+    union all select position from dead_letters
+)`
+
 const fatelessSQL = `
 select i.position
 from inbox as i
 where i.position <= (select c.position from checkpoint as c)
 and not exists (
     select
-    from (
-        select position from orders
-        union all select position from duplicates
-        union all select position from dead_letters
-    ) as f
+    from ` + fates + ` as f
     where f.position = i.position
 )
 order by i.position`
 
 const severalFatesSQL = `
 select f.position
-from (
-    select position from orders
-    union all select position from duplicates
-    union all select position from dead_letters
-) as f
+from ` + fates + ` as f
 group by f.position
 having count(*) > 1
 order by f.position`
 
 const fateOfNothingSQL = `
 select f.position
-from (
-    select position from orders
-    union all select position from duplicates
-    union all select position from dead_letters
-) as f
+from ` + fates + ` as f
 where not exists (select from inbox as i where i.position = f.position)
 order by f.position`
 
 const fateAheadSQL = `
 select f.position
-from (
-    select position from orders
-    union all select position from duplicates
-    union all select position from dead_letters
-) as f
+from ` + fates + ` as f
 where f.position > (select coalesce(max(c.position), 0) from checkpoint as c)
 order by f.position`
 

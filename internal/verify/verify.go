@@ -19,9 +19,10 @@ type Balance struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Pending are in the inbox and not yet judged.
 	Pending int64 `json:"pending"`
-	// Position is up to where the log is projected, Head that of its newest message; 0 when there is none.
-	Position int64 `json:"position"`
-	Head     int64 `json:"head"`
+	// Checkpoint is the position up to which the log is projected, Head that of its newest message; 0 when
+	// there is none.
+	Checkpoint int64 `json:"checkpoint"`
+	Head       int64 `json:"head"`
 }
 
 // Report is the full count.

@@ -88,7 +88,7 @@ func TestSoundLogBreaksNoLaw(t *testing.T) {
 	l := mustProjected(t)
 	l.must(t, `insert into inbox (source, channel, sequence, stamped_at, payload)
 		values ('stan', 'orders', 11, '2026-01-02Z', ''), ('operator', 'orders', 700, '2026-01-03Z', '')`)
-	want := Balance{Received: 12, Orders: 6, Duplicates: 2, DeadLetters: 2, Pending: 2, Position: 10, Head: 12}
+	want := Balance{Received: 12, Orders: 6, Duplicates: 2, DeadLetters: 2, Pending: 2, Checkpoint: 10, Head: 12}
 	r := l.mustCheck(t)
 	if r.Balance != want || r.Generation != "g1" || r.Fingerprint != "abc" || r.Gaps != 0 || len(r.Broken) != 0 {
 		t.Errorf("report %+v, want %+v and nothing broken", r, want)
