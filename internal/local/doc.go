@@ -14,8 +14,8 @@
 //	StartSTAN ─────► Dir ─── cut torn tails ─► server inside this process
 //
 // Concurrency: two goroutines per PostgreSQL, one bound to its OS thread, which starts the process and waits
-// for it, and one that then closes Done; the STAN server's goroutines end with Stop. Nothing here guards against two
-// processes that use one directory at the same time: `up` does, which takes Lock first.
+// for it, and one that then closes Done; the STAN server's goroutines end with Stop. Nothing here guards
+// against two processes that use one directory at the same time: `up` does, which takes Lock first.
 //
 // Not here: roles, databases and tables (package sql), and sessions with the broker (ingest, publisher).
 package local
