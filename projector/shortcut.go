@@ -12,7 +12,7 @@ import (
 )
 
 // shortcut is a schema made into checks that only hold for values which are certain to pass it. Most messages
-// pass, and need no list of what is wrong with them; the validator, which makes that list, takes ten times as
+// pass, and need no list of what is wrong with them; the validator, which makes that list, takes nine times as
 // long to find nothing. Whatever the shortcut does not know or cannot be sure of is left to the validator.
 type shortcut []func(value any) bool
 
