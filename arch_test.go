@@ -203,10 +203,10 @@ func TestNothingHappensBehindTheReadersBack(t *testing.T) {
 
 // Each table has one package that writes to it.
 var writers = map[string]string{
-	"inbox":       "inbox",
-	"generations": "projector",
-	"reasons":     "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
-	"items": "projector", "duplicates": "projector", "dead_letters": "projector",
+	"inbox": "inbox", "decisions": "inbox",
+	"generations": "projector", "schemas": "projector",
+	"reasons": "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
+	"items": "projector", "duplicates": "projector", "dead_letters": "projector", "dead_letter_places": "projector",
 }
 
 func TestEachTableHasOneWriter(t *testing.T) {

@@ -26,7 +26,10 @@ type Message struct {
 // Entry is what a reader of the log gets.
 type Entry struct {
 	Position int64 // from 1, growing in commit order, with holes
-	Payload  []byte
+	// Original is the position of the message that this one is a retry or an amendment of; 0 for none.
+	Original   int64
+	ReceivedAt time.Time
+	Payload    []byte
 }
 
 // Inbox is the log in one database.

@@ -12,13 +12,13 @@ import (
 // The innermost query takes at most $2 rows off the index; the window then ends the batch before it
 // holds more than $3 bytes, but never before its first row.
 const readEntriesSQL = `
-select m.position, m.payload
+select m.position, m.original, m.received_at, m.payload
 from (
-    select n.position, n.payload,
+    select n.position, n.original, n.received_at, n.payload,
         sum(octet_length(n.payload)) over (order by n.position rows unbounded preceding) as bytes,
         row_number() over (order by n.position rows unbounded preceding) as row
     from (
-        select position, payload
+        select position, coalesce(original, 0) as original, received_at, payload
         from inbox
         where position > $1
         order by position

@@ -17,16 +17,24 @@ var (
 	itemColumns = []string{"position", "line", "chrt_id", "track_number", "price", "rid", "name", "sale", "size",
 		"total_price", "nm_id", "brand", "status"}
 	duplicateColumns  = []string{"position", "first"}
-	deadLetterColumns = []string{"position", "reason", "sentence", "violations", "schema_version", "first"}
+	deadLetterColumns = []string{"position", "reason", "sentence", "violations", "schema_version", "first", "original",
+		"received_at"}
+	placeColumns = []string{"place", "position"}
 )
 
 // copyTo writes the batch's rows, parents before children.
-func (f *fates) copyTo(ctx context.Context, tx pgx.Tx, schemaVersion string) error {
+func (f *fates) copyTo(ctx context.Context, tx pgx.Tx) error {
 	items := make([][]any, 0, 2*len(f.orders))
 	for _, j := range f.orders {
 		for i, it := range j.order.Items {
 			items = append(items, []any{j.position, i + 1, it.ChrtID, it.TrackNumber, it.Price, it.RID, it.Name, it.Sale,
 				it.Size, it.TotalPrice, it.NmID, it.Brand, it.Status})
+		}
+	}
+	var places [][]any
+	for _, j := range f.dead {
+		for _, place := range j.dead.places() {
+			places = append(places, []any{place, j.position})
 		}
 	}
 	for _, t := range []struct {
@@ -54,13 +62,11 @@ func (f *fates) copyTo(ctx context.Context, tx pgx.Tx, schemaVersion string) err
 			return []any{f.duplicates[i].position, f.duplicates[i].first}, nil
 		}},
 		{"dead_letters", deadLetterColumns, len(f.dead), func(i int) ([]any, error) {
-			d := f.dead[i].dead
-			var first *int64
-			if d.first > 0 {
-				first = &d.first
-			}
-			return []any{f.dead[i].position, string(d.reason), d.sentence, d.violations, schemaVersion, first}, nil
+			j, d := f.dead[i], f.dead[i].dead
+			return []any{j.position, string(d.reason), d.sentence, d.violations, j.schema, orNull(d.first), orNull(j.original),
+				j.receivedAt}, nil
 		}},
+		{"dead_letter_places", placeColumns, len(places), func(i int) ([]any, error) { return places[i], nil }},
 	} {
 		if t.n == 0 {
 			continue
@@ -70,4 +76,11 @@ func (f *fates) copyTo(ctx context.Context, tx pgx.Tx, schemaVersion string) err
 		}
 	}
 	return nil
+}
+
+func orNull(position int64) *int64 {
+	if position == 0 {
+		return nil
+	}
+	return &position
 }

@@ -18,11 +18,11 @@ type generation struct {
 
 // A generation whose schema was dropped by hand is none.
 const generationSQL = `
-select name, current
+select name, state = 'current'
 from generations
 where fingerprint = $1
     and to_regnamespace(name) is not null
-order by current desc, created_at desc
+order by state = 'current' desc, created_at desc
 limit 1`
 
 // openGeneration returns the generation that this program projects into, and puts it in front of conn's
@@ -52,14 +52,15 @@ const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', pu
 // What is neither in service nor being built is what an abandoned or replaced generation left behind.
 const staleGenerationsSQL = `
 delete from generations
-where not current
+where state <> 'current'
 returning name`
 
 const insertGenerationSQL = `
-insert into generations (name, fingerprint, current)
-select 'generation_' || coalesce(max(substring(name from '\d+$')::integer), 0) + 1, $1, count(*) filter (where current) = 0
+insert into generations (name, fingerprint, state)
+select 'generation_' || coalesce(max(substring(name from '\d+$')::integer), 0) + 1, $1,
+    case when count(*) filter (where state = 'current') = 0 then 'current' else 'building' end
 from generations
-returning name, current`
+returning name, state = 'current'`
 
 const insertReasonSQL = `
 insert into reasons (code, sentence, help)
@@ -117,12 +118,12 @@ func createGeneration(ctx context.Context, tx pgx.Tx) (g generation, err error) 
 
 const retireGenerationSQL = `
 update generations
-set current = false
-where current`
+set state = 'previous'
+where state = 'current'`
 
 const serveGenerationSQL = `
 update generations
-set current = true
+set state = 'current'
 where name = $1`
 
 // serve puts a generation that has caught up in the place of the one in service.

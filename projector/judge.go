@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,12 @@ import (
 // judgement is what a message means taken for itself: an order, or a dead letter. Whether the order is
 // a duplicate or a conflict depends on what was projected before, and is seen when it is written.
 type judgement struct {
-	position int64
-	dead     *deadLetter // nil for an order
+	position   int64
+	original   int64 // of a retry or an amendment; 0 for other messages
+	receivedAt time.Time
+	schema     string // the version by which it was judged
+
+	dead *deadLetter // nil for an order
 
 	order   *orderbox.Order
 	created time.Time // the order's date_created
@@ -32,9 +37,35 @@ type deadLetter struct {
 	first      int64 // the position of the order that a conflict lost to
 }
 
+// places are the pointers of the violations, each once, with * for the number of an entry: what fails for
+// many messages fails at one place. What is no JSON fails as a whole, for its keys may be anything.
+func (d *deadLetter) places() []string {
+	if d.reason == reasonMalformed {
+		return []string{""}
+	}
+	var places []string
+	for _, v := range d.violations {
+		names := strings.Split(v.Pointer, "/")
+		for i, name := range names {
+			if name != "" && strings.Trim(name, "0123456789") == "" {
+				names[i] = "*"
+			}
+		}
+		places = append(places, strings.Join(names, "/"))
+	}
+	slices.Sort(places)
+	return slices.Compact(places)
+}
+
+// refuse is a judgement turned into a refusal.
+func (j judgement) refuse(dead *deadLetter) judgement {
+	j.dead, j.order = dead, nil
+	return j
+}
+
 // judge judges one payload, by its bytes and the schema alone.
 func (s *schema) judge(entry inbox.Entry) judgement {
-	j := judgement{position: entry.Position}
+	j := judgement{position: entry.Position, original: entry.Original, receivedAt: entry.ReceivedAt, schema: s.version}
 	value, fault := parse(entry.Payload)
 	if fault != nil {
 		j.dead = malformedLetter(fault)

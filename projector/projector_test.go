@@ -90,7 +90,7 @@ func (h *house) view(tb testing.TB, query string) (lines string) {
 	const enterSQL = `
 		select set_config('search_path', name || ',public', true)
 		from generations
-		where current
+		where state = 'current'
 			and to_regnamespace(name) is not null`
 	err := pgx.BeginFunc(tb.Context(), h.admin, func(tx pgx.Tx) error {
 		var path string
@@ -120,7 +120,7 @@ func (h *house) view(tb testing.TB, query string) (lines string) {
 func (h *house) everything(tb testing.TB) string {
 	tb.Helper()
 	var all strings.Builder
-	for _, table := range []string{"reasons", "checkpoint", "orders", "deliveries", "payments", "items", "duplicates", "dead_letters"} {
+	for _, table := range []string{"reasons", "checkpoint", "orders", "deliveries", "payments", "items", "duplicates", "dead_letters", "dead_letter_places"} {
 		fmt.Fprintln(&all, table, h.view(tb, `select md5(string_agg(t::text, '|' order by t::text)), count(1) from `+table+` as t`))
 	}
 	return all.String()
@@ -354,7 +354,7 @@ func TestANewSchemaIsANewGeneration(t *testing.T) {
 	}
 	h.start(t, 30)
 	testservers.Eventually(t, "the new generation is in service", func() bool {
-		return h.view2(t, `select name from generations where current`) == "generation_2"
+		return h.view2(t, `select name from generations where state = 'current'`) == "generation_2"
 	})
 	if got := h.everything(t); got != want {
 		t.Errorf("the new generation has\n%s\nwant\n%s", got, want)

@@ -30,7 +30,6 @@ func (p *Projector) project(ctx context.Context, conn *pgx.Conn, checkpoint int6
 	default:
 		p.log.Error("the database refused an order that passed the schema",
 			"position", judged[0].position, "sqlstate", sqlState(err))
-		refused := judgement{position: judged[0].position, dead: refusedLetter(sqlState(err))}
-		return p.project(ctx, conn, checkpoint, []judgement{refused})
+		return p.project(ctx, conn, checkpoint, []judgement{judged[0].refuse(refusedLetter(sqlState(err)))})
 	}
 }

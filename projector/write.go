@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,6 +25,16 @@ type fates struct {
 	orders     []judgement
 	duplicates []duplicate
 	dead       []judgement
+
+	// What each original in resolved was resolved by stands in resolving.
+	resolved, resolving []int64
+}
+
+// resolve notes that a retry or an amendment was not refused. Of several the first one counts.
+func (f *fates) resolve(j judgement) {
+	if j.original != 0 && !slices.Contains(f.resolved, j.original) {
+		f.resolved, f.resolving = append(f.resolved, j.original), append(f.resolving, j.position)
+	}
 }
 
 // duplicate is a message whose order was there already.
@@ -40,6 +51,14 @@ set position = $2,
     duplicates = duplicates + $4,
     dead_letters = dead_letters + $5
 where position = $1`
+
+// One that was resolved before stays as it is, so batches may be cut anywhere.
+const resolveSQL = `
+update dead_letters as d
+set resolved = r.resolving
+from unnest($1::bigint[], $2::bigint[]) as r (resolved, resolving)
+where d.position = r.resolved
+    and d.resolved is null`
 
 // write projects a batch in one transaction: its rows, its dead letters and the checkpoint, from where it
 // stands to the batch's last message. So each message is projected exactly once, whatever happens: a
@@ -66,8 +85,11 @@ func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64,
 		if tag.RowsAffected() != 1 {
 			return errMoved
 		}
-		if err := f.copyTo(ctx, tx, p.schema.version); err != nil {
+		if err := f.copyTo(ctx, tx); err != nil {
 			return storing{err}
+		}
+		if _, err := tx.Exec(ctx, resolveSQL, f.resolved, f.resolving); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, notifyProjectionSQL)
 		return err
@@ -123,10 +145,12 @@ func decide(judged []judgement, orders map[string]known) (f fates) {
 		case !there:
 			orders[j.order.OrderUID] = known{j.position, j.digest}
 			f.orders = append(f.orders, j)
+			f.resolve(j)
 		case first.digest == j.digest:
 			f.duplicates = append(f.duplicates, duplicate{j.position, first.position})
+			f.resolve(j)
 		default:
-			f.dead = append(f.dead, judgement{position: j.position, dead: conflictLetter(first.position)})
+			f.dead = append(f.dead, j.refuse(conflictLetter(first.position)))
 		}
 	}
 	return f

@@ -150,7 +150,7 @@ func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 	lost := p.mustProject(t, mustModel(t, "lost"))
 	s := newRunning(t, p, Options{})
 	p.mustTx(t, "g1", func(tx pgx.Tx) error {
-		_, err := tx.Exec(t.Context(), `truncate orders, deliveries, payments, items, duplicates, dead_letters`)
+		_, err := tx.Exec(t.Context(), `truncate orders, deliveries, payments, items, duplicates, dead_letters, dead_letter_places`)
 		return err
 	})
 	p.mustWrite(t, "g1", lost-1, mustModel(t, "kept"))

@@ -24,7 +24,7 @@ var errNoGeneration = errors.New("there is no projection yet")
 const enterGenerationSQL = `
 select name, created_at, set_config('search_path', quote_ident(name) || ', public', true)
 from generations
-where current`
+where state = 'current'`
 
 // inGeneration runs f on one snapshot of the current generation's tables. It returns errNoGeneration when
 // there is none.

@@ -52,7 +52,7 @@ func (p *projection) mustCreateGeneration(tb testing.TB, name string) {
 		if _, err := tx.Exec(tb.Context(), sql.Generation); err != nil {
 			return err
 		}
-		_, err := tx.Exec(tb.Context(), `insert into generations (name, fingerprint) values ($1, 'test')`, name)
+		_, err := tx.Exec(tb.Context(), `insert into generations (name, fingerprint, state) values ($1, 'test', 'trial')`, name)
 		return err
 	})
 }
@@ -62,11 +62,11 @@ func (p *projection) mustSwitch(tb testing.TB, name string) {
 	tb.Helper()
 	p.generation = name
 	p.mustTx(tb, name, func(tx pgx.Tx) error {
-		_, err := tx.Exec(tb.Context(), `update generations set current = false where current`)
+		_, err := tx.Exec(tb.Context(), `update generations set state = 'trial' where state = 'current'`)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(tb.Context(), `update generations set current = true where name = $1`, name)
+		_, err = tx.Exec(tb.Context(), `update generations set state = 'current' where name = $1`, name)
 		return err
 	})
 }
@@ -138,8 +138,8 @@ func (p *projection) mustRefuse(tb testing.TB, payload []byte, reason, violation
 	p.mustTx(tb, p.generation, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
 		batch.Queue(`insert into reasons (code, sentence, help) values ($1, 'A sentence.', 'Some help.') on conflict do nothing`, reason)
-		batch.Queue(`insert into dead_letters (position, reason, sentence, violations, schema_version, first)
-			values ($1, $2, 'What is wrong.', $3::text::jsonb, 'v1', $4)`, position, reason, violations, first)
+		batch.Queue(`insert into dead_letters (position, reason, sentence, violations, schema_version, first, received_at)
+			select position, $2, 'What is wrong.', $3::text::jsonb, 'v1', $4, received_at from inbox where position = $1`, position, reason, violations, first)
 		batch.Queue(`update checkpoint set position = $1, dead_letters = dead_letters + 1`, position)
 		return tx.SendBatch(tb.Context(), batch).Close()
 	})

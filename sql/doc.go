@@ -7,13 +7,16 @@
 //
 //	table                             written by    read by                       kept
 //	inbox (and its partitions)        inbox         projector, query, verify      for good: append-only
-//	generations                       projector     query, verify                 rebuilt from the inbox
-//	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the inbox
+//	decisions                         inbox         projector, query, verify      for good: append-only
+//	schemas                           projector     query, verify                 for good: append-only
+//	generations                       projector     query, verify                 rebuilt from the log
+//	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the log
 //	deliveries, payments, items,
-//	duplicates, dead_letters
+//	duplicates, dead_letters,
+//	dead_letter_places
 //
 // The last rows live in a schema of their own, a generation, which the search path chooses; the first
-// two live in public. Three roles:
+// four live in public. Inbox, decisions and schemas together are the log: they determine the rest. Three roles:
 //
 //	orderbox_owner    owns the database, inbox and generations; nobody logs in as it, Migrate works as it
 //	orderbox          the service: adds to and reads the inbox, creates and writes generations

@@ -16,9 +16,10 @@ create table checkpoint (
     position     bigint not null,
     orders       bigint not null,
     duplicates   bigint not null,
-    dead_letters bigint not null
+    dead_letters bigint not null,
+    decision     bigint not null -- the last one that was applied
 );
-insert into checkpoint (position, orders, duplicates, dead_letters) values (0, 0, 0, 0);
+insert into checkpoint (position, orders, duplicates, dead_letters, decision) values (0, 0, 0, 0, 0);
 
 -- position is that of the message which made the order: the key by which everything to the right follows.
 -- digest is the SHA-256 of the order as it is served: it tells a duplicate from a conflict.
@@ -90,13 +91,30 @@ create table duplicates (
 );
 
 -- A message that was refused. violations is an array of {"pointer", "keyword", "message"}; first is the position
--- of the order that a conflict lost to.
+-- of the order that a conflict lost to. original is the message of which this is a retry or an amendment: such a
+-- one is listed with its original only. resolved is the first retry or amendment that was not refused.
 create table dead_letters (
     position       bigint primary key,
     reason         text not null references reasons,
     sentence       text not null,
     violations     jsonb not null,
     schema_version text not null,
-    first          bigint references orders
+    first          bigint references orders,
+    original       bigint,
+    received_at    timestamptz not null,
+    resolved       bigint,
+    discarded      boolean not null default false,
+    state          text not null generated always as (
+        case when resolved is not null then 'resolved' when discarded then 'discarded' else 'open' end) stored
 );
-create index dead_letters_reason on dead_letters (reason, position);
+create index dead_letters_state on dead_letters (state, position) where original is null;
+create index dead_letters_reason on dead_letters (reason, state, position) where original is null;
+create index dead_letters_received on dead_letters (received_at) where original is null;
+create index dead_letters_original on dead_letters (original, position) where original is not null;
+
+-- Where dead letters fail: the pointers of their violations, each once, with * for the number of an entry.
+create table dead_letter_places (
+    place    text not null,
+    position bigint not null references dead_letters,
+    primary key (place, position)
+);

@@ -28,16 +28,32 @@ CREATE TABLE generation_1.checkpoint (
     orders bigint NOT NULL,
     duplicates bigint NOT NULL,
     dead_letters bigint NOT NULL,
+    decision bigint NOT NULL,
     CONSTRAINT checkpoint_one_check CHECK (one)
 );
 ALTER TABLE generation_1.checkpoint OWNER TO orderbox;
+CREATE TABLE generation_1.dead_letter_places (
+    place text NOT NULL,
+    "position" bigint NOT NULL
+);
+ALTER TABLE generation_1.dead_letter_places OWNER TO orderbox;
 CREATE TABLE generation_1.dead_letters (
     "position" bigint NOT NULL,
     reason text NOT NULL,
     sentence text NOT NULL,
     violations jsonb NOT NULL,
     schema_version text NOT NULL,
-    first bigint
+    first bigint,
+    original bigint,
+    received_at timestamp with time zone NOT NULL,
+    resolved bigint,
+    discarded boolean DEFAULT false NOT NULL,
+    state text GENERATED ALWAYS AS (
+CASE
+    WHEN (resolved IS NOT NULL) THEN 'resolved'::text
+    WHEN discarded THEN 'discarded'::text
+    ELSE 'open'::text
+END) STORED NOT NULL
 );
 ALTER TABLE generation_1.dead_letters OWNER TO orderbox;
 CREATE TABLE generation_1.deliveries (
@@ -109,11 +125,34 @@ CREATE TABLE generation_1.reasons (
     help text NOT NULL
 );
 ALTER TABLE generation_1.reasons OWNER TO orderbox;
+CREATE TABLE public.decisions (
+    id bigint NOT NULL,
+    "position" bigint NOT NULL,
+    kind text NOT NULL,
+    entry bigint,
+    decided_at timestamp with time zone DEFAULT now() NOT NULL,
+    decided_by text NOT NULL,
+    note text NOT NULL,
+    CONSTRAINT decisions_check CHECK (((entry IS NOT NULL) = (kind = ANY (ARRAY['retry'::text, 'amend'::text])))),
+    CONSTRAINT decisions_kind_check CHECK ((kind = ANY (ARRAY['retry'::text, 'amend'::text, 'discard'::text, 'reopen'::text])))
+);
+ALTER TABLE public.decisions OWNER TO orderbox_owner;
+ALTER TABLE public.decisions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.decisions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 CREATE TABLE public.generations (
     name text NOT NULL,
     fingerprint text NOT NULL,
-    current boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    state text NOT NULL,
+    base bigint,
+    status text DEFAULT ''::text NOT NULL,
+    CONSTRAINT generations_state_check CHECK ((state = ANY (ARRAY['building'::text, 'current'::text, 'previous'::text, 'trial'::text])))
 );
 ALTER TABLE public.generations OWNER TO orderbox_owner;
 CREATE TABLE public.goose_db_version (
@@ -138,7 +177,8 @@ CREATE TABLE public.inbox (
     sequence bigint NOT NULL,
     stamped_at timestamp with time zone NOT NULL,
     received_at timestamp with time zone DEFAULT now() NOT NULL,
-    payload bytea NOT NULL
+    payload bytea NOT NULL,
+    original bigint
 )
 PARTITION BY RANGE (stamped_at);
 ALTER TABLE public.inbox OWNER TO orderbox_owner;
@@ -151,7 +191,8 @@ CREATE TABLE public.inbox_other (
     sequence bigint NOT NULL,
     stamped_at timestamp with time zone NOT NULL,
     received_at timestamp with time zone DEFAULT now() NOT NULL,
-    payload bytea NOT NULL
+    payload bytea NOT NULL,
+    original bigint
 );
 ALTER TABLE public.inbox_other OWNER TO orderbox_owner;
 ALTER TABLE public.inbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
@@ -162,9 +203,28 @@ ALTER TABLE public.inbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE public.schemas (
+    id bigint NOT NULL,
+    version text NOT NULL,
+    fingerprint text NOT NULL,
+    source bytea NOT NULL,
+    after bigint NOT NULL,
+    adopted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE public.schemas OWNER TO orderbox_owner;
+ALTER TABLE public.schemas ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.schemas_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 ALTER TABLE ONLY public.inbox ATTACH PARTITION public.inbox_other DEFAULT;
 ALTER TABLE ONLY generation_1.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY generation_1.dead_letter_places
+    ADD CONSTRAINT dead_letter_places_pkey PRIMARY KEY (place, "position");
 ALTER TABLE ONLY generation_1.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY ("position");
 ALTER TABLE ONLY generation_1.deliveries
@@ -181,6 +241,8 @@ ALTER TABLE ONLY generation_1.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY ("position");
 ALTER TABLE ONLY generation_1.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (code);
+ALTER TABLE ONLY public.decisions
+    ADD CONSTRAINT decisions_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.generations
     ADD CONSTRAINT generations_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.goose_db_version
@@ -189,12 +251,23 @@ ALTER TABLE ONLY public.inbox
     ADD CONSTRAINT inbox_source_channel_sequence_stamped_at_key UNIQUE (source, channel, sequence, stamped_at);
 ALTER TABLE ONLY public.inbox_other
     ADD CONSTRAINT inbox_other_source_channel_sequence_stamped_at_key UNIQUE (source, channel, sequence, stamped_at);
-CREATE INDEX dead_letters_reason ON generation_1.dead_letters USING btree (reason, "position");
-CREATE UNIQUE INDEX generations_one_current ON public.generations USING btree (current) WHERE current;
+ALTER TABLE ONLY public.schemas
+    ADD CONSTRAINT schemas_pkey PRIMARY KEY (id);
+CREATE INDEX dead_letters_original ON generation_1.dead_letters USING btree (original, "position") WHERE (original IS NOT NULL);
+CREATE INDEX dead_letters_reason ON generation_1.dead_letters USING btree (reason, state, "position") WHERE (original IS NULL);
+CREATE INDEX dead_letters_received ON generation_1.dead_letters USING btree (received_at) WHERE (original IS NULL);
+CREATE INDEX dead_letters_state ON generation_1.dead_letters USING btree (state, "position") WHERE (original IS NULL);
+CREATE INDEX decisions_position ON public.decisions USING btree ("position", id);
+CREATE UNIQUE INDEX generations_one_of_each ON public.generations USING btree (state) WHERE (state <> 'trial'::text);
+CREATE INDEX inbox_original ON ONLY public.inbox USING btree (original) WHERE (original IS NOT NULL);
+CREATE INDEX inbox_other_original_idx ON public.inbox_other USING btree (original) WHERE (original IS NOT NULL);
 CREATE INDEX inbox_position ON ONLY public.inbox USING btree ("position");
 CREATE INDEX inbox_other_position_idx ON public.inbox_other USING btree ("position");
+ALTER INDEX public.inbox_original ATTACH PARTITION public.inbox_other_original_idx;
 ALTER INDEX public.inbox_position ATTACH PARTITION public.inbox_other_position_idx;
 ALTER INDEX public.inbox_source_channel_sequence_stamped_at_key ATTACH PARTITION public.inbox_other_source_channel_sequence_stamped_at_key;
+ALTER TABLE ONLY generation_1.dead_letter_places
+    ADD CONSTRAINT dead_letter_places_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.dead_letters("position");
 ALTER TABLE ONLY generation_1.dead_letters
     ADD CONSTRAINT dead_letters_first_fkey FOREIGN KEY (first) REFERENCES generation_1.orders("position");
 ALTER TABLE ONLY generation_1.dead_letters
@@ -207,12 +280,15 @@ ALTER TABLE ONLY generation_1.items
     ADD CONSTRAINT items_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position");
 ALTER TABLE ONLY generation_1.payments
     ADD CONSTRAINT payments_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position");
+ALTER TABLE ONLY public.generations
+    ADD CONSTRAINT generations_base_fkey FOREIGN KEY (base) REFERENCES public.schemas(id);
 GRANT USAGE ON SCHEMA generation_1 TO orderbox_reader;
 GRANT USAGE ON SCHEMA public TO orderbox;
 GRANT USAGE ON SCHEMA public TO orderbox_reader;
 REVOKE ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) TO orderbox;
 GRANT SELECT ON TABLE generation_1.checkpoint TO orderbox_reader;
+GRANT SELECT ON TABLE generation_1.dead_letter_places TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.dead_letters TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.deliveries TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.duplicates TO orderbox_reader;
@@ -220,11 +296,15 @@ GRANT SELECT ON TABLE generation_1.items TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.orders TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.payments TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.reasons TO orderbox_reader;
+GRANT SELECT,INSERT ON TABLE public.decisions TO orderbox;
+GRANT SELECT ON TABLE public.decisions TO orderbox_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.generations TO orderbox;
 GRANT SELECT ON TABLE public.generations TO orderbox_reader;
 GRANT SELECT ON TABLE public.goose_db_version TO orderbox;
 GRANT SELECT ON TABLE public.goose_db_version TO orderbox_reader;
 GRANT SELECT,INSERT ON TABLE public.inbox TO orderbox;
 GRANT SELECT ON TABLE public.inbox TO orderbox_reader;
+GRANT SELECT,INSERT ON TABLE public.schemas TO orderbox;
+GRANT SELECT ON TABLE public.schemas TO orderbox_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE orderbox GRANT USAGE ON SCHEMAS  TO orderbox_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE orderbox GRANT SELECT ON TABLES  TO orderbox_reader;

@@ -71,7 +71,7 @@ func mustGeneration(t *testing.T) testservers.DB {
 		`create schema generation_1`,
 		`set search_path = generation_1, public`,
 		sql.Generation,
-		`insert into generations (name, fingerprint, current) values ('generation_1', 'test', true)`,
+		`insert into generations (name, fingerprint, state) values ('generation_1', 'test', 'current')`,
 	} {
 		if _, err := conn.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 			t.Fatalf("%s: %v", statement, err)

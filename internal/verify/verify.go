@@ -123,7 +123,7 @@ type generation struct {
 const currentGenerationSQL = `
 select name, fingerprint
 from generations
-where current`
+where state = 'current'`
 
 const enterGenerationSQL = `select set_config('search_path', quote_ident($1) || ', public', true)`
 

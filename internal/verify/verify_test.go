@@ -41,7 +41,7 @@ func mustProjected(t *testing.T) log {
 	l := mustLog(t)
 	l.must(t, `create schema g1; grant usage on schema g1 to orderbox, orderbox_reader; set search_path = g1, public;`+
 		sql.Generation+`;
-		insert into generations (name, fingerprint, current) values ('g1', 'abc', true);
+		insert into generations (name, fingerprint, state) values ('g1', 'abc', 'current');
 		insert into reasons (code, sentence, help) values ('invalid', '', ''), ('conflict', '', '');
 		insert into orders (position, order_uid, digest, track_number, entry, locale, internal_signature, customer_id,
 			delivery_service, shardkey, sm_id, date_created, date_created_text, oof_shard)
@@ -54,8 +54,8 @@ func mustProjected(t *testing.T) log {
 		insert into items (position, line, chrt_id, track_number, price, rid, name, sale, size, total_price, nm_id, brand, status)
 		select position, line, 0, '', 0, '', '', 0, '', 0, 0, '', 0 from orders, generate_series(1, 3) as line;
 		insert into duplicates (position, first) values (3, 1), (8, 7);
-		insert into dead_letters (position, reason, sentence, violations, schema_version, first)
-		values (6, 'invalid', '', '[]', '', null), (9, 'conflict', '', '[]', '', 2);
+		insert into dead_letters (position, reason, sentence, violations, schema_version, first, received_at)
+		values (6, 'invalid', '', '[]', '', null, now()), (9, 'conflict', '', '[]', '', 2, now());
 		update checkpoint set position = 10, orders = 6, duplicates = 2, dead_letters = 2;
 		grant select on all tables in schema g1 to orderbox_reader;
 		reset search_path`)
@@ -245,7 +245,7 @@ func TestCheckIsOneSnapshot(t *testing.T) {
 	t.Parallel()
 	l := mustProjected(t)
 	err := snapshot(t.Context(), l.reader, func(tx pgx.Tx, g generation) error {
-		l.must(t, `update generations set current = false;
+		l.must(t, `update generations set state = 'trial';
 			insert into inbox (source, channel, sequence, stamped_at, payload) values ('stan', 'orders', 11, now(), '')`)
 		b, err := kept(t.Context(), tx, g)
 		if err != nil {
