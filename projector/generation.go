@@ -10,137 +10,117 @@ import (
 	"orderbox/sql"
 )
 
+// state is a generation's place in a replay, as the table generations has it.
+type state string
+
+const (
+	stateBuilding state = "building" // beside the current one, until it has caught up
+	stateCurrent  state = "current"  // in service
+	statePrevious state = "previous" // was in service before; kept until the next replay
+	stateTrial    state = "trial"    // made to be compared, and dropped
+)
+
 // generation is one set of the projection's tables, in a database schema of its own.
 type generation struct {
-	name    string
-	current bool // it is in service
+	name        string
+	state       state
+	fingerprint string
+	base        int64 // the schema that judges from the beginning; 0 when it is not known
 }
 
-// A generation whose schema was dropped by hand is none.
-const generationSQL = `
-select name, state = 'current'
+// A generation whose tables were dropped by hand is none.
+const findGenerationSQL = `
+select name, state, fingerprint, coalesce(base, 0)
 from generations
-where fingerprint = $1
-    and to_regnamespace(name) is not null
-order by state = 'current' desc, created_at desc
-limit 1`
+where state = $1
+    and to_regnamespace(name) is not null`
 
-// openGeneration returns the generation that this program projects into, and puts it in front of conn's
-// search path. When there is none with its fingerprint, it is made: it is in service at once if nothing
-// else is, and otherwise built beside the one that is, until it has caught up.
-func openGeneration(ctx context.Context, conn *pgx.Conn) (g generation, err error) {
-	err = conn.QueryRow(ctx, generationSQL, fingerprint()).Scan(&g.name, &g.current)
+// findGeneration returns the generation in a state, of which there is one at most; without a name when
+// there is none.
+func findGeneration(ctx context.Context, q querier, s state) (g generation, err error) {
+	err = q.QueryRow(ctx, findGenerationSQL, s).Scan(&g.name, &g.state, &g.fingerprint, &g.base)
 	if errors.Is(err, pgx.ErrNoRows) {
-		// Somebody may be reading what is stale, for hours; then it stays until the next time.
-		_ = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return dropStale(ctx, tx) })
-		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			g, err = createGeneration(ctx, tx)
-			return err
-		})
+		return generation{}, nil
 	}
 	if err != nil {
-		return g, fmt.Errorf("open a generation: %w", err)
-	}
-	if _, err = conn.Exec(ctx, searchPathSQL, g.name, false); err != nil {
-		return g, fmt.Errorf("choose %s: %w", g.name, err)
+		return generation{}, fmt.Errorf("look for the %s generation: %w", s, err)
 	}
 	return g, nil
 }
 
+// querier is a connection, a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', public', $2)`
 
-// What is neither in service nor being built is what an abandoned or replaced generation left behind.
-const staleGenerationsSQL = `
-delete from generations
-where state <> 'current'
-returning name`
-
+// The name is never that of an earlier one: caches tell generations apart by it.
 const insertGenerationSQL = `
-insert into generations (name, fingerprint, state)
-select 'generation_' || coalesce(max(substring(name from '\d+$')::integer), 0) + 1, $1,
-    case when count(*) filter (where state = 'current') = 0 then 'current' else 'building' end
-from generations
-returning name, state = 'current'`
+insert into generations (name, fingerprint, state, base)
+select 'generation_' || 1 + greatest(
+        (select coalesce(max(substring(name from '\d+$')::integer), 0) from generations),
+        (select coalesce(max(substring(nspname from '\d+$')::integer), 0) from pg_namespace where nspname ~ '^generation_\d+$')),
+    $1, $2, $3
+returning name`
 
 const insertReasonSQL = `
 insert into reasons (code, sentence, help)
 values ($1, $2, $3)`
 
-// The tables of one that is marked current were dropped by hand.
-const lostGenerationsSQL = `
-delete from generations
-where to_regnamespace(name) is null`
-
-func dropStale(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `set local lock_timeout = '1s'`); err != nil {
-		return err
-	}
-	rows, err := tx.Query(ctx, staleGenerationsSQL)
-	if err != nil {
-		return err
-	}
-	stale, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range stale {
-		if _, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func createGeneration(ctx context.Context, tx pgx.Tx) (g generation, err error) {
-	if _, err := tx.Exec(ctx, lostGenerationsSQL); err != nil {
-		return g, err
-	}
-	if err := tx.QueryRow(ctx, insertGenerationSQL, fingerprint()).Scan(&g.name, &g.current); err != nil {
-		return g, err
+// createGeneration makes the tables of a generation that this program projects into.
+func createGeneration(ctx context.Context, tx pgx.Tx, s state, base int64) (g generation, err error) {
+	g = generation{state: s, fingerprint: fingerprint(), base: base}
+	if err := tx.QueryRow(ctx, insertGenerationSQL, g.fingerprint, s, orNull(base)).Scan(&g.name); err != nil {
+		return g, fmt.Errorf("make a generation: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `create schema `+pgx.Identifier{g.name}.Sanitize()); err != nil {
-		return g, err
+		return g, fmt.Errorf("make %s: %w", g.name, err)
 	}
 	if _, err := tx.Exec(ctx, searchPathSQL, g.name, true); err != nil {
-		return g, err
+		return g, fmt.Errorf("make %s: %w", g.name, err)
 	}
 	// Several statements in one string need the simple protocol.
 	if _, err := tx.Exec(ctx, sql.Generation, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return g, err
+		return g, fmt.Errorf("make the tables of %s: %w", g.name, err)
 	}
 	for _, r := range reasons {
 		if _, err := tx.Exec(ctx, insertReasonSQL, r.code, r.sentence, r.help); err != nil {
-			return g, err
+			return g, fmt.Errorf("fill the reasons of %s: %w", g.name, err)
 		}
 	}
 	return g, nil
 }
 
-const retireGenerationSQL = `
-update generations
-set state = 'previous'
-where state = 'current'`
+const deleteGenerationSQL = `
+delete from generations
+where state = $1
+returning name`
 
-const serveGenerationSQL = `
-update generations
-set state = 'current'
-where name = $1`
+// lostGenerationsSQL forgets those whose tables were dropped by hand.
+const lostGenerationsSQL = `
+delete from generations
+where to_regnamespace(name) is null`
 
-// serve puts a generation that has caught up in the place of the one in service.
-func (g *generation) serve(ctx context.Context, conn *pgx.Conn) error {
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, retireGenerationSQL); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, serveGenerationSQL, g.name); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, notifyProjectionSQL)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("put %s in service: %w", g.name, err)
+// dropGeneration drops the generation in a state, if there is one, and says whether there was. Somebody may
+// be reading it, for hours: that is an error after a second.
+func dropGeneration(ctx context.Context, tx pgx.Tx, s state) (dropped bool, err error) {
+	if _, err := tx.Exec(ctx, `set local lock_timeout = '1s'`); err != nil {
+		return false, err
 	}
-	g.current = true
-	return nil
+	if _, err := tx.Exec(ctx, lostGenerationsSQL); err != nil {
+		return false, fmt.Errorf("drop the %s generation: %w", s, err)
+	}
+	var name string
+	err = tx.QueryRow(ctx, deleteGenerationSQL, s).Scan(&name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`)
+	}
+	if err != nil {
+		return false, fmt.Errorf("drop the %s generation: %w", s, err)
+	}
+	return true, nil
 }

@@ -3,11 +3,8 @@ package projector
 import (
 	"crypto/sha256"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"orderbox"
@@ -136,20 +133,4 @@ func refusedLetter(state string) *deadLetter {
 		sentence:   fmt.Sprintf("The database refused the order (SQLSTATE %s).", state),
 		violations: []violation{{"", "database", "was refused by the database with SQLSTATE " + state}},
 	}
-}
-
-// judgeAll judges a batch on every core; the judgements are in the order of the entries.
-func (s *schema) judgeAll(entries []inbox.Entry) []judgement {
-	judged := make([]judgement, len(entries))
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(entries)) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(entries); i = int(next.Add(1)) - 1 {
-				judged[i] = s.judge(entries[i])
-			}
-		})
-	}
-	workers.Wait()
-	return judged
 }

@@ -45,10 +45,9 @@ type Projector struct {
 	o       Options
 	log     *slog.Logger
 	metrics *metrics
-	woken   chan struct{} // capacity one: something may have been appended
 }
 
-// New returns a projector of box, the log in pool's database. It needs three connections of the pool.
+// New returns a projector of box, the log in pool's database. It needs five connections of the pool.
 func New(pool *pgxpool.Pool, box *inbox.Inbox, o Options) (*Projector, error) {
 	if o.Batch == 0 {
 		o.Batch = 2000
@@ -67,107 +66,86 @@ func New(pool *pgxpool.Pool, box *inbox.Inbox, o Options) (*Projector, error) {
 		return nil, fmt.Errorf("projector: %w", err)
 	}
 	return &Projector{pool: pool, box: box, schema: s, o: o, log: o.Log.With("stage", "projector"),
-		metrics: newMetrics(o.Metrics), woken: make(chan struct{}, 1)}, nil
+		metrics: newMetrics(o.Metrics)}, nil
 }
 
-// Run projects until ctx ends, for as long as the database takes to come back, and stands by while
-// another process projects. It returns nil after the transaction in hand has ended.
+// Run projects until ctx ends, for as long as the database takes to come back: into the generation in
+// service, and into the next one while a replay is under way. Of each it stands by while another process
+// projects into it. It returns nil after the transactions in hand have ended.
 func (p *Projector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	woken := make(chan struct{}, 1) // something may have been appended
 	g.Go(func() error {
-		listen.Run(ctx, p.pool, inbox.Notifications, p.o.Poll, p.log, p.woken)
+		listen.Run(ctx, p.pool, inbox.Notifications, p.o.Poll, p.log, woken)
 		return nil
 	})
 	g.Go(func() error {
-		retry.Forever(ctx, p.log, "project", p.lead)
+		retry.Forever(ctx, p.log, "project", func(ctx context.Context, works func()) error { return p.serve(ctx, works, woken) })
+		return nil
+	})
+	g.Go(func() error {
+		p.Build(ctx)
 		return nil
 	})
 	return g.Wait()
 }
 
-// lead becomes the one projector and works until ctx ends or the world fails.
-func (p *Projector) lead(ctx context.Context, works func()) error {
-	conn, err := lead(ctx, p.pool, works)
+// serve becomes the one projector of the generation in service, whichever that is, and works until ctx ends
+// or the world fails.
+func (p *Projector) serve(ctx context.Context, works func(), woken <-chan struct{}) error {
+	conn, err := lead(ctx, p.pool, "orderbox projector", works)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	opening, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	gen, err := openGeneration(opening, conn)
-	if err != nil {
-		return err
-	}
-	var checkpoint int64
-	if err := conn.QueryRow(opening, checkpointSQL).Scan(&checkpoint); err != nil {
-		return fmt.Errorf("read the checkpoint: %w", err)
-	}
-	works()
-	p.log.Info("projecting", "generation", gen.name, "in_service", gen.current, "checkpoint", checkpoint)
 	p.metrics.leading.Set(1)
 	defer p.metrics.leading.Set(0)
-
-	batches := make(chan []judgement, 1)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(batches)
-		return p.read(ctx, checkpoint, batches)
-	})
-	g.Go(func() error { return p.follow(ctx, conn, &gen, checkpoint, batches) })
-	return g.Wait()
-}
-
-// read sends the judged entries after a position, and an empty batch whenever it has caught up.
-func (p *Projector) read(ctx context.Context, after int64, batches chan<- []judgement) error {
+	more := func(ctx context.Context) error {
+		select {
+		case <-woken:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for {
-		reading, cancel := context.WithTimeout(ctx, readTimeout)
-		entries, err := p.box.Read(reading, after, p.o.Batch, maxBatchBytes)
-		cancel()
+		x, err := p.openCurrent(ctx, conn)
 		if err != nil {
 			return err
 		}
-		select {
-		case batches <- p.schema.judgeAll(entries):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if len(entries) > 0 {
-			after = entries[len(entries)-1].Position
-			continue
-		}
-		select {
-		case <-p.woken:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// follow writes the batches.
-func (p *Projector) follow(ctx context.Context, conn *pgx.Conn, gen *generation, checkpoint int64, batches <-chan []judgement) error {
-	for judged := range batches {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := p.advance(ctx, conn, gen, &checkpoint, judged); err != nil {
+		works()
+		p.log.Info("projecting", "generation", x.gen.name, "checkpoint", x.checkpoint)
+		if err := x.run(ctx, more, x.rest); !errors.Is(err, errReplaced) {
 			return err
 		}
-		p.metrics.checkpoint.Set(float64(checkpoint))
 	}
-	return nil
 }
 
-func (p *Projector) advance(ctx context.Context, conn *pgx.Conn, gen *generation, checkpoint *int64, judged []judgement) (err error) {
-	if len(judged) > 0 {
-		*checkpoint, err = p.project(ctx, conn, *checkpoint, judged)
-		return err
+func (p *Projector) openCurrent(ctx context.Context, conn *pgx.Conn) (*projection, error) {
+	opening, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	gen, err := p.deploy(opening, conn)
+	if err != nil {
+		return nil, err
 	}
+	if gen.fingerprint != fingerprint() {
+		return nil, fmt.Errorf("%s, in service, was made by another version: start that one, or build one of this version's with orderbox replay", gen.name)
+	}
+	x, err := p.open(opening, conn, gen)
+	if err == nil {
+		x.progress = func() { p.metrics.checkpoint.Set(float64(x.checkpoint)) }
+	}
+	return x, err
+}
+
+// rest is what the projector of the generation in service does when there is nothing to project.
+func (x *projection) rest(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
-	if gen.current {
-		// Nothing to write: make sure that the lock's connection still lives.
-		return conn.Ping(ctx)
-	}
-	p.log.Info("caught up, putting the generation in service", "generation", gen.name, "checkpoint", *checkpoint)
-	return gen.serve(ctx, conn)
+	return false, pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
+		if err := x.guard(ctx, tx); err != nil {
+			return err
+		}
+		return decide(ctx, tx)
+	})
 }

@@ -40,10 +40,6 @@ func (f *fates) resolve(j judgement) {
 // duplicate is a message whose order was there already.
 type duplicate struct{ position, first int64 }
 
-const checkpointSQL = `
-select position
-from checkpoint`
-
 const moveCheckpointSQL = `
 update checkpoint
 set position = $2,
@@ -60,10 +56,27 @@ from unnest($1::bigint[], $2::bigint[]) as r (resolved, resolving)
 where d.position = r.resolved
     and d.resolved is null`
 
+// It waits for a switch that is under way, and makes one wait: a generation is written to only while it is in
+// the state that its projector knows.
+const guardSQL = `
+select state
+from generations
+where name = $1
+for share`
+
+func (x *projection) guard(ctx context.Context, tx pgx.Tx) error {
+	var s state
+	err := tx.QueryRow(ctx, guardSQL, x.gen.name).Scan(&s)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && s != x.gen.state {
+		return errReplaced
+	}
+	return err
+}
+
 // write projects a batch in one transaction: its rows, its dead letters and the checkpoint, from where it
 // stands to the batch's last message. So each message is projected exactly once, whatever happens: a
 // transaction whose commit got lost is seen in the checkpoint. What has begun when ctx ends is finished.
-func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64, judged []judgement) (f fates, err error) {
+func (x *projection) write(ctx context.Context, judged []judgement) (f fates, err error) {
 	if err := ctx.Err(); err != nil {
 		return fates{}, err
 	}
@@ -71,14 +84,17 @@ func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64,
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
+		if err := x.guard(ctx, tx); err != nil {
+			return err
+		}
 		known, err := knownOrders(ctx, tx, judged)
 		if err != nil {
 			return err
 		}
-		f = decide(judged, known)
+		f = sort(judged, known)
 		last := judged[len(judged)-1].position
-		tag, err := tx.Exec(ctx, moveCheckpointSQL, checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead))
+		tag, err := tx.Exec(ctx, moveCheckpointSQL, x.checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead))
 		if err != nil {
 			return err
 		}
@@ -88,14 +104,21 @@ func (p *Projector) write(ctx context.Context, conn *pgx.Conn, checkpoint int64,
 		if err := f.copyTo(ctx, tx); err != nil {
 			return storing{err}
 		}
-		if _, err := tx.Exec(ctx, resolveSQL, f.resolved, f.resolving); err != nil {
-			return err
+		if len(f.resolved) > 0 {
+			if _, err := tx.Exec(ctx, resolveSQL, f.resolved, f.resolving); err != nil {
+				return err
+			}
+		}
+		if x.gen.state == stateCurrent {
+			if err := decide(ctx, tx); err != nil {
+				return err
+			}
 		}
 		_, err = tx.Exec(ctx, notifyProjectionSQL)
 		return err
 	})
 	if err != nil {
-		return fates{}, fmt.Errorf("project %d messages after %d: %w", len(judged), checkpoint, err)
+		return fates{}, fmt.Errorf("project %d messages after %d: %w", len(judged), x.checkpoint, err)
 	}
 	return f, nil
 }
@@ -133,8 +156,8 @@ func knownOrders(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string
 	return found, err
 }
 
-// decide tells new orders from duplicates and conflicts; of several in one batch the first counts.
-func decide(judged []judgement, orders map[string]known) (f fates) {
+// sort tells new orders from duplicates and conflicts; of several in one batch the first counts.
+func sort(judged []judgement, orders map[string]known) (f fates) {
 	for _, j := range judged {
 		if j.dead != nil {
 			f.dead = append(f.dead, j)

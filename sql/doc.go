@@ -8,7 +8,7 @@
 //	table                             written by    read by                       kept
 //	inbox (and its partitions)        inbox         projector, query, verify      for good: append-only
 //	decisions                         inbox         projector, query, verify      for good: append-only
-//	schemas                           projector     query, verify                 for good: append-only
+//	schemas                           inbox         projector, query, verify      for good: append-only
 //	generations                       projector     query, verify                 rebuilt from the log
 //	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the log
 //	deliveries, payments, items,

@@ -26,7 +26,7 @@ import (
 // Connections of each stage's pool, so that none can starve another.
 const (
 	ingestConns    = 2 // an append, and the question about a gap
-	projectorConns = 4 // the leader's, the reader's and the listener's, and one to spare
+	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
 )
 

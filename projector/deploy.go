@@ -1,0 +1,69 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/inbox"
+)
+
+// deploy sees to it that there is a generation in service, and returns it.
+//
+// A schema that this program brings and the log does not know yet is adopted: it judges from the end of the
+// log on. And since the tables right of the log are to be what this program makes of the log, the next
+// generation is ordered then, which the new schema judges from the beginning. A program whose schema was
+// adopted once and is no longer in force is an older one: it goes on by the rules that are in force.
+func (p *Projector) deploy(ctx context.Context, conn *pgx.Conn) (current generation, err error) {
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		id, inForce, err := inbox.Find(ctx, tx, p.schema.version, fingerprint())
+		if err != nil {
+			return err
+		}
+		brought := id == 0
+		if brought {
+			if inForce, err = p.adopt(ctx, tx); err != nil {
+				return err
+			}
+		} else if id != inForce {
+			p.log.Warn("this is an older version: another schema is in force, and goes on being it", "schema", p.schema.version)
+		}
+		if current, err = findGeneration(ctx, tx, stateCurrent); err != nil {
+			return err
+		}
+		if current.name == "" {
+			if _, err := dropGeneration(ctx, tx, stateCurrent); err != nil { // its tables were dropped by hand
+				return err
+			}
+			current, err = createGeneration(ctx, tx, stateCurrent, inForce)
+			return err
+		}
+		if brought {
+			p.log.Info("a new version: building the next generation", "schema", p.schema.version, "in_service", current.name)
+			return order(ctx, tx, inForce)
+		}
+		return nil
+	})
+	if err != nil {
+		return current, fmt.Errorf("open a generation: %w", err)
+	}
+	return current, nil
+}
+
+// adopt makes this program's schema the one in force.
+func (p *Projector) adopt(ctx context.Context, tx pgx.Tx) (id int64, err error) {
+	return inbox.Adopt(ctx, tx, inbox.Schema{Version: p.schema.version, Fingerprint: fingerprint(), Source: p.schema.source})
+}
+
+// order makes the next generation, for the projectors to build. What was being built and what was in service
+// before give way to it.
+func order(ctx context.Context, tx pgx.Tx, base int64) error {
+	for _, s := range []state{statePrevious, stateBuilding} {
+		if _, err := dropGeneration(ctx, tx, s); err != nil {
+			return err
+		}
+	}
+	_, err := createGeneration(ctx, tx, stateBuilding, base)
+	return err
+}

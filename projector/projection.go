@@ -1,0 +1,147 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// errReplaced says that a generation is not in the state any more in which this projector found it.
+var errReplaced = errors.New("the generation was replaced")
+
+// projection is one generation while this process projects into it. One goroutine reads and judges, another
+// writes, over the connection that holds the lock.
+type projection struct {
+	*Projector
+	conn       *pgx.Conn // its search path leads to the generation
+	gen        generation
+	checkpoint int64
+	end        int64  // the last position to project; 0 for all there will be
+	cores      int    // to judge on
+	progress   func() // called after each batch; may be nil
+
+	reading sync.Mutex // guards rules
+	rules   rules
+}
+
+const checkpointSQL = `
+select position
+from checkpoint`
+
+// open prepares to project into a generation, over a connection that nobody else uses.
+func (p *Projector) open(ctx context.Context, conn *pgx.Conn, gen generation) (*projection, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	x := &projection{Projector: p, conn: conn, gen: gen, cores: allCores()}
+	var err error
+	if x.rules, err = openRules(ctx, p.box, gen.base); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, searchPathSQL, gen.name, false); err != nil {
+		return nil, fmt.Errorf("choose %s: %w", gen.name, err)
+	}
+	if err := conn.QueryRow(ctx, checkpointSQL).Scan(&x.checkpoint); err != nil {
+		return nil, fmt.Errorf("read the checkpoint of %s: %w", gen.name, err)
+	}
+	return x, nil
+}
+
+// run projects until ctx ends or the world fails. Whenever the reader has come to the end of the log the
+// writer calls caughtUp, which may end the run, and the reader waits for more.
+func (x *projection) run(ctx context.Context, more func(ctx context.Context) error, caughtUp func(ctx context.Context) (done bool, err error)) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	batches, failed := make(chan []judgement, 1), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		failed <- x.read(reading, more, batches)
+	}()
+	err := x.follow(ctx, caughtUp, batches, failed)
+	stop()
+	for range batches { // until the reader has ended
+	}
+	return err
+}
+
+func (x *projection) follow(ctx context.Context, caughtUp func(context.Context) (bool, error), batches <-chan []judgement, failed <-chan error) error {
+	for judged := range batches {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if len(judged) == 0 {
+			if done, err := caughtUp(ctx); done || err != nil {
+				return err
+			}
+			continue
+		}
+		if err := x.advance(ctx, judged); err != nil {
+			return err
+		}
+	}
+	return <-failed
+}
+
+// advance projects a batch, but for what was projected since it was read.
+func (x *projection) advance(ctx context.Context, judged []judgement) error {
+	for len(judged) > 0 && judged[0].position <= x.checkpoint {
+		judged = judged[1:]
+	}
+	if len(judged) == 0 {
+		return nil
+	}
+	if err := x.project(ctx, judged); err != nil {
+		return err
+	}
+	if x.progress != nil {
+		x.progress()
+	}
+	return nil
+}
+
+// read sends the judged entries after the checkpoint, and an empty batch whenever it has come to the end.
+func (x *projection) read(ctx context.Context, more func(ctx context.Context) error, batches chan<- []judgement) error {
+	after := x.checkpoint
+	for {
+		judged, err := x.next(ctx, after)
+		if err != nil {
+			return err
+		}
+		select {
+		case batches <- judged:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if len(judged) > 0 {
+			after = judged[len(judged)-1].position
+		} else if err := more(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// next reads and judges the batch behind a position; an empty one at the end of the log.
+func (x *projection) next(ctx context.Context, after int64) ([]judgement, error) {
+	x.reading.Lock()
+	defer x.reading.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	entries, err := x.box.Read(ctx, after, x.o.Batch, maxBatchBytes)
+	if err != nil {
+		return nil, err
+	}
+	for x.end > 0 && len(entries) > 0 && entries[len(entries)-1].Position > x.end {
+		entries = entries[:len(entries)-1]
+	}
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	if x.gen.base != 0 {
+		if x.rules, err = x.rules.later(ctx, x.box); err != nil {
+			return nil, err
+		}
+	}
+	return x.rules.judge(entries, x.cores), nil
+}

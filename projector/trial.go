@@ -1,0 +1,162 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Trial is a generation that is made to be compared with another one and then dropped.
+type Trial struct {
+	Name string // of the generation
+	At   int64  // the position up to which it is projected
+	conn *pgx.Conn
+}
+
+// Trials that nobody holds any more were left behind by a program that was killed.
+const staleTrialsSQL = `
+select name
+from generations
+where state = 'trial'
+    and pg_try_advisory_xact_lock(hashtext(name))`
+
+const holdTrialSQL = `select pg_advisory_lock(hashtext($1))`
+
+const deleteTrialSQL = `
+delete from generations
+where name = $1`
+
+// errNothingInService says that there is nothing to compare with.
+var errNothingInService = errors.New("nothing is in service yet: start a projector with orderbox serve")
+
+// Try projects the log, as far as the generation in service has come, into a generation of its own: by the
+// rules of the one in service, or by source, a JSON Schema, from the beginning. An empty source stands for
+// the schema of this program. progress, if not nil, is called with the position now and then.
+//
+// The caller must call Drop. It needs three connections of the pool and one process's time on one core;
+// nothing that it does is seen by anybody else.
+func (p *Projector) Try(ctx context.Context, asInService bool, source []byte, progress func(position, end int64)) (*Trial, error) {
+	pooled, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("try: %w", err)
+	}
+	t := &Trial{conn: pooled.Hijack()}
+	if err := t.build(ctx, p, asInService, source, progress); err != nil {
+		t.Drop(ctx)
+		return nil, fmt.Errorf("try: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, source []byte, progress func(position, end int64)) error {
+	current, err := findGeneration(ctx, t.conn, stateCurrent)
+	switch {
+	case err != nil:
+		return err
+	case current.name == "":
+		return errNothingInService
+	case current.fingerprint != fingerprint() && asInService:
+		return ErrOtherVersion
+	}
+	x := &projection{Projector: p, conn: t.conn, cores: max(1, allCores()/2)}
+	if err := t.create(ctx, current); err != nil {
+		return err
+	}
+	x.gen, x.end = generation{name: t.Name, state: stateTrial}, t.At
+	if asInService {
+		x.gen.base = current.base
+		x.rules, err = openRules(ctx, p.box, current.base)
+	} else {
+		x.rules, err = p.onlyRule(source)
+	}
+	if err != nil {
+		return err
+	}
+	if progress != nil {
+		x.progress = func() { progress(x.checkpoint, t.At) }
+	}
+	end := func(ctx context.Context) (done bool, err error) {
+		return true, pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return decide(ctx, tx) })
+	}
+	return x.run(ctx, p.pause, end)
+}
+
+// onlyRule is a schema that judges everything.
+func (p *Projector) onlyRule(source []byte) (rules, error) {
+	s := p.schema
+	if len(source) > 0 {
+		var err error
+		if s, err = newSchema(source); err != nil {
+			return nil, err
+		}
+	}
+	return rules{{schema: s}}, nil
+}
+
+// create makes the trial's tables, marks them as held, and says how far to go.
+func (t *Trial) create(ctx context.Context, current generation) error {
+	err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
+		if err := dropStaleTrials(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, searchPathSQL, current.name, true); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, checkpointSQL).Scan(&t.At); err != nil {
+			return err
+		}
+		g, err := createGeneration(ctx, tx, stateTrial, 0)
+		if err != nil {
+			return err
+		}
+		t.Name = g.name
+		_, err = tx.Exec(ctx, holdTrialSQL, t.Name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = t.conn.Exec(ctx, searchPathSQL, t.Name, false)
+	return err
+}
+
+func dropStaleTrials(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, staleTrialsSQL)
+	if err != nil {
+		return err
+	}
+	stale, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range stale {
+		if err := dropTrial(ctx, tx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropTrial(ctx context.Context, tx pgx.Tx, name string) error {
+	if _, err := tx.Exec(ctx, deleteTrialSQL, name); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`)
+	return err
+}
+
+// Drop drops the trial's tables. When it cannot, the next trial does.
+func (t *Trial) Drop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	defer t.conn.Close(ctx)
+	if t.Name == "" {
+		return nil
+	}
+	if err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return dropTrial(ctx, tx, t.Name) }); err != nil {
+		return fmt.Errorf("drop the trial: %w", err)
+	}
+	return nil
+}
