@@ -205,7 +205,7 @@ func TestNothingHappensBehindTheReadersBack(t *testing.T) {
 var writers = map[string]string{
 	"inbox": "inbox", "schemas": "inbox", "decisions": "inbox",
 	"generations": "projector",
-	"reasons": "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
+	"reasons":     "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
 	"items": "projector", "duplicates": "projector", "dead_letters": "projector", "dead_letter_places": "projector",
 }
 
