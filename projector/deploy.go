@@ -41,7 +41,8 @@ func (p *Projector) deploy(ctx context.Context, conn *pgx.Conn) (current generat
 		}
 		if brought {
 			p.log.Info("a new version: building the next generation", "schema", p.schema.version, "in_service", current.name)
-			return order(ctx, tx, inForce)
+			_, err = order(ctx, tx, inForce)
+			return err
 		}
 		return nil
 	})
@@ -58,12 +59,12 @@ func (p *Projector) adopt(ctx context.Context, tx pgx.Tx) (id int64, err error) 
 
 // order makes the next generation, for the projectors to build. What was being built and what was in service
 // before give way to it.
-func order(ctx context.Context, tx pgx.Tx, base int64) error {
+func order(ctx context.Context, tx pgx.Tx, base int64) (name string, err error) {
 	for _, s := range []state{statePrevious, stateBuilding} {
 		if _, err := dropGeneration(ctx, tx, s); err != nil {
-			return err
+			return "", err
 		}
 	}
-	_, err := createGeneration(ctx, tx, stateBuilding, base)
-	return err
+	g, err := createGeneration(ctx, tx, stateBuilding, base)
+	return g.name, err
 }

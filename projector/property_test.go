@@ -40,7 +40,7 @@ func (h *house) live(tb testing.TB, r *rand.Rand) {
 			stop = h.run(tb, p)
 		case n == 1:
 			h.await(tb)
-			err := h.newProjector(tb, 10).Order(tb.Context())
+			_, err := h.newProjector(tb, 10).Order(tb.Context())
 			if err != nil && !strings.Contains(err.Error(), "55P03") { // somebody reads
 				tb.Fatal(err)
 			}

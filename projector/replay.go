@@ -23,9 +23,10 @@ var ErrReplaying = errors.New("a replay is under way")
 
 // Order orders a full replay: the projectors build the next generation, by this program's schema from the
 // beginning, and put it in service when it has caught up. The previous generation, and one that is being
-// built, are dropped; it waits a second for those who read them, and can be called again.
-func (p *Projector) Order(ctx context.Context) error {
-	return p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
+// built, are dropped; it waits a second for those who read them, and can be called again. It returns the
+// name of the generation to wait for.
+func (p *Projector) Order(ctx context.Context) (generation string, err error) {
+	err = p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
 		id, inForce, err := inbox.Find(ctx, tx, p.schema.version, fingerprint())
 		if err != nil {
 			return err
@@ -35,8 +36,10 @@ func (p *Projector) Order(ctx context.Context) error {
 				return err
 			}
 		}
-		return order(ctx, tx, inForce)
+		generation, err = order(ctx, tx, inForce)
+		return err
 	})
+	return generation, err
 }
 
 const rollBackSQL = `
@@ -46,8 +49,8 @@ where state = 'previous'`
 
 // RollBack orders the previous generation back: it catches up with the log and is put in service like any
 // that was built. The one in service is the previous one then.
-func (p *Projector) RollBack(ctx context.Context) error {
-	return p.inTx(ctx, "roll back", func(tx pgx.Tx) error {
+func (p *Projector) RollBack(ctx context.Context) (generation string, err error) {
+	err = p.inTx(ctx, "roll back", func(tx pgx.Tx) error {
 		building, err := findGeneration(ctx, tx, stateBuilding)
 		if err != nil {
 			return err
@@ -63,9 +66,11 @@ func (p *Projector) RollBack(ctx context.Context) error {
 		case previous.fingerprint != fingerprint():
 			return ErrOtherVersion
 		}
+		generation = previous.name
 		_, err = tx.Exec(ctx, rollBackSQL)
 		return err
 	})
+	return generation, err
 }
 
 // Cancel drops the generation that is being built, and says whether there was one.

@@ -37,7 +37,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 	h.start(t, 30)
 	h.await(t)
 	p := h.newProjector(t, 30)
-	if err := p.Order(t.Context()); err != nil {
+	if _, err := p.Order(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for m := range publisher.Messages(22, 1000, 0.2) {
@@ -52,7 +52,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 		t.Errorf("the previous generation went on to %s", got)
 	}
 
-	if err := p.RollBack(t.Context()); err != nil {
+	if _, err := p.RollBack(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_1")
@@ -63,7 +63,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 	if was, err := p.DropPrevious(t.Context()); !was || err != nil {
 		t.Errorf("dropped: %t, %v", was, err)
 	}
-	if err := p.RollBack(t.Context()); !errors.Is(err, ErrNoPrevious) {
+	if _, err := p.RollBack(t.Context()); !errors.Is(err, ErrNoPrevious) {
 		t.Errorf("rolled back to nothing: %v", err)
 	}
 	if got := h.view2(t, `select count(1) from pg_namespace where nspname ~ '^generation_'`); got != "1" {
@@ -84,7 +84,7 @@ func TestAReplayIsOrderedAnewOrCancelledWithoutATrace(t *testing.T) {
 	want := h.everything(t)
 	p := h.newProjector(t, 30)
 	for range 3 {
-		if err := p.Order(t.Context()); err != nil {
+		if _, err := p.Order(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +169,7 @@ func TestAnOlderVersionGoesOnByTheRulesInForce(t *testing.T) {
 		t.Errorf("schemas and generation in service are %s", got)
 	}
 	// Being asked to is another matter.
-	if err := h.newProjector(t, 30).Order(t.Context()); err != nil {
+	if _, err := h.newProjector(t, 30).Order(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_3")
@@ -257,7 +257,7 @@ func TestARetryComesWhereItHappened(t *testing.T) {
 	}
 	h.mustBeTheSameAgain(t, next)
 
-	if err := next.Order(t.Context()); err != nil {
+	if _, err := next.Order(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_2")

@@ -114,7 +114,7 @@ func get(tb testing.TB, url, token string) (int, string) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "serve", "migrate", "verify", "ready"} {
+	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "ready"} {
 		args, name := []string{"--help"}, "orderbox"
 		if command != "" {
 			args, name = []string{command, "--help"}, command

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"orderbox/inbox"
+	"orderbox/internal/cli"
+	"orderbox/projector"
+	"orderbox/sql"
+)
+
+type replayCommand struct {
+	dataFlags
+	databaseFlags
+	logFlags
+	Detach       bool `help:"Order the replay and leave it to the running service."`
+	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
+	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
+	DropPrevious bool `name:"drop-previous" help:"Drop the previous generation, which is kept until the next replay." xor:"what"`
+}
+
+// Help is the text behind --help.
+func (replayCommand) Help() string {
+	return `Judges the whole log again by this program's schema, into tables of its own (a generation) beside those in
+service, and puts them in service in one transaction when they have caught up. Lookups and ingest go on meanwhile. The
+running service does the work; when none runs, this command does. Breaking it off does no harm: the next service, or
+this command, goes on where it was.
+
+Examples:
+  orderbox replay
+  orderbox replay --rollback`
+}
+
+// Run orders and watches a replay.
+func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox replay", projectorConns)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := sql.CheckVersion(ctx, pool); err != nil {
+		return cli.Try(err, "orderbox migrate")
+	}
+	log := c.logger(s)
+	p, err := projector.New(pool, inbox.New(pool, log), projector.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	var generation string
+	switch {
+	case c.Cancel:
+		return c.drop(ctx, s, p.Cancel, "the replay was given up", "no replay is under way: nothing was done")
+	case c.DropPrevious:
+		return c.drop(ctx, s, p.DropPrevious, "the previous generation was dropped", "there is no previous generation: nothing was done")
+	case c.Rollback:
+		generation, err = p.RollBack(ctx)
+	default:
+		generation, err = p.Order(ctx)
+	}
+	if err != nil {
+		return cli.Try(err, "orderbox replay --help")
+	}
+	if c.Detach {
+		_, err = fmt.Fprintln(s.Out, "ordered: the running service builds the generation and puts it in service")
+		return err
+	}
+	return watchReplay(ctx, s, p, generation)
+}
+
+func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(context.Context) (bool, error), done, nothing string) error {
+	was, err := drop(ctx)
+	if err != nil {
+		return cli.Try(err, "try again when nobody reads it any more")
+	}
+	if !was {
+		done = nothing
+	}
+	_, err = fmt.Fprintln(s.Out, done)
+	return err
+}
+
+var errReplayGone = errors.New("the replay was given up, or ordered anew by somebody else")
+
+// watchReplay shows the progress until the generation is in service, and builds it when nobody else does.
+func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, generation string) error {
+	building, stop := context.WithCancel(ctx)
+	built := make(chan struct{})
+	go func() {
+		defer close(built)
+		p.Build(building)
+	}()
+	defer func() { stop(); <-built }()
+
+	started := time.Now()
+	bar := newReplayBar(s)
+	ticks := time.NewTicker(200 * time.Millisecond)
+	defer ticks.Stop()
+	for {
+		now, err := p.Progress(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return cli.Try(errors.New("not watching any more: the replay itself was not given up"), "orderbox replay --cancel, or a running service finishes it")
+		case err != nil:
+			return cli.Try(err, "the same command again: it goes on where it was")
+		case now.Generation == generation:
+			bar.show(now)
+		case now.InService == generation:
+			bar.finish(now.Head)
+			_, err := fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
+			return err
+		default:
+			return errReplayGone
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticks.C:
+		}
+	}
+}
+
+// replayBar shows the progress: a bar with rate and time left to a person, a line every ten seconds to
+// anything else.
+type replayBar struct {
+	s      cli.Streams
+	bar    *progressbar.ProgressBar // nil when nobody looks
+	last   time.Time
+	status string
+}
+
+const plainEvery = 10 * time.Second
+
+func newReplayBar(s cli.Streams) *replayBar {
+	b := &replayBar{s: s, last: time.Now()}
+	if file, ok := s.Err.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(s.Err), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription("replay"), progressbar.OptionThrottle(100*time.Millisecond))
+	}
+	return b
+}
+
+func (b *replayBar) show(p projector.Progress) {
+	if b.bar != nil {
+		b.bar.ChangeMax64(max(1, p.Head))
+		if p.Status != b.status {
+			b.bar.Describe("replay " + p.Status)
+		}
+		_ = b.bar.Set64(p.Position)
+	} else if time.Since(b.last) >= plainEvery || p.Status != b.status {
+		fmt.Fprintf(b.s.Err, "replay: at position %d of %d %s\n", p.Position, p.Head, p.Status)
+		b.last = time.Now()
+	}
+	b.status = p.Status
+}
+
+func (b *replayBar) finish(head int64) {
+	if b.bar != nil {
+		_ = b.bar.Set64(head)
+		_ = b.bar.Finish()
+	}
+}
