@@ -21,6 +21,9 @@ import (
 type Options struct {
 	// Batch is how many messages share a transaction at most (default 2000).
 	Batch int
+	// LookupP99 says how long lookups take right now, for a replay to slow down when they suffer; 0 when
+	// there are none. Nil when nobody looks up in this process.
+	LookupP99 func() time.Duration
 	// Poll is how often the inbox is read without having been notified (default 1 s).
 	Poll time.Duration
 

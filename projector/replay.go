@@ -110,6 +110,7 @@ func (p *Projector) Build(ctx context.Context) {
 			return err
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
+		pace := newPace()
 		for {
 			gen, err := findGeneration(ctx, conn, stateBuilding)
 			if err != nil {
@@ -117,9 +118,11 @@ func (p *Projector) Build(ctx context.Context) {
 			}
 			works()
 			if gen.name != "" && gen.fingerprint == fingerprint() {
-				if err := p.build(ctx, conn, gen); err != nil && !errors.Is(err, errReplaced) {
+				if err := p.build(ctx, conn, gen, pace); err != nil && !errors.Is(err, errReplaced) {
 					return err
 				}
+			} else {
+				pace.learn(p.feel(ctx))
 			}
 			if err := p.pause(ctx); err != nil {
 				return err
@@ -138,13 +141,14 @@ func (p *Projector) pause(ctx context.Context) error {
 }
 
 // build projects into a generation until it is in service.
-func (p *Projector) build(ctx context.Context, conn *pgx.Conn, gen generation) error {
+func (p *Projector) build(ctx context.Context, conn *pgx.Conn, gen generation, pace *pace) error {
 	x, err := p.open(ctx, conn, gen)
 	if err != nil {
 		return err
 	}
 	x.cores = max(1, allCores()/2) // the others answer and project meanwhile
 	p.log.Info("building a generation", "generation", gen.name, "checkpoint", x.checkpoint)
+	x.paced(ctx, pace)
 	return x.run(ctx, p.pause, x.takeOver)
 }
 
