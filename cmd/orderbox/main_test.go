@@ -156,7 +156,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want string
 	}{
 		{"serve --foo", 2, "orderbox: unknown flag --foo\ntry: orderbox serve --help\n"},
-		{"", 2, "orderbox: expected one of \"up\", \"serve\", \"migrate\", \"verify\", \"ready\"\ntry: orderbox --help\n"},
+		{"", 2, "orderbox: expected one of \"up\", \"serve\", \"migrate\", \"replay\", \"verify\", ...\ntry: orderbox --help\n"},
 		{"serve --stages ingest,frobnicate", 2, "orderbox: --stages must be one of \"ingest\",\"projector\",\"query\" but got \"frobnicate\"\ntry: orderbox serve --help\n"},
 		{"serve --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},
 		{"verify --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},

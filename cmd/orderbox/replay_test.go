@@ -1,0 +1,204 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"orderbox/internal/testservers"
+	"orderbox/internal/verify"
+	"orderbox/publisher"
+	"orderbox/sql"
+)
+
+// everyOrder reads all orders through the list, newest first.
+func everyOrder(tb testing.TB, url string) map[string]string {
+	tb.Helper()
+	orders := map[string]string{}
+	for after := ""; ; {
+		code, body := get(tb, url+"/api/v1/orders?limit=100"+after, "")
+		if code != http.StatusOK {
+			tb.Fatalf("list of orders: %d", code)
+		}
+		var page struct {
+			Orders []json.RawMessage
+			Next   *string
+		}
+		if err := json.Unmarshal([]byte(body), &page); err != nil {
+			tb.Fatal(err)
+		}
+		for _, o := range page.Orders {
+			var id struct {
+				UID string `json:"order_uid"`
+			}
+			if err := json.Unmarshal(o, &id); err != nil {
+				tb.Fatal(err)
+			}
+			orders[id.UID] = string(o)
+		}
+		if page.Next == nil {
+			return orders
+		}
+		after = "&after=" + *page.Next
+	}
+}
+
+// mustFill publishes made-up messages and waits until all of them are decided.
+func mustFill(tb testing.TB, env map[string]string, seed uint64, messages int) {
+	tb.Helper()
+	var payloads [][]byte
+	for m := range publisher.Messages(seed, messages, 0.2) {
+		payloads = append(payloads, m.Payload)
+	}
+	before := stats(tb, env).Received
+	mustPublish(tb, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, payloads...)
+	testservers.Eventually(tb, "all messages are decided", func() bool {
+		b := stats(tb, env)
+		return b.Received == before+int64(messages) && b.Pending == 0
+	})
+}
+
+func stats(tb testing.TB, env map[string]string) verify.Balance {
+	tb.Helper()
+	pool, err := sql.Open(tb.Context(), env["ORDERBOX_DATABASE_URL"], "test", 1)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer pool.Close()
+	b, err := verify.Stats(tb.Context(), pool)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// Whoever looks orders up during a replay gets every one of them, whole, at any moment; what is published
+// meanwhile appears; and afterwards everything is as it was.
+func TestNobodyNoticesAReplay(t *testing.T) {
+	t.Parallel()
+	dir := testservers.Dir(t)
+	p := mustProgram(t, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty")
+	env := mustEnv(t, dir)
+	mustFill(t, env, 31, 10_000)
+	url := env["ORDERBOX_URL"]
+	testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), url) == nil })
+	before := everyOrder(t, url)
+	uids := make([]string, 0, len(before))
+	for uid := range before {
+		uids = append(uids, uid)
+	}
+
+	var asking sync.WaitGroup
+	var done atomic.Bool
+	var asked atomic.Int64
+	for range 4 {
+		asking.Go(func() {
+			for !done.Load() {
+				uid := uids[rand.IntN(len(uids))]
+				if code, body := get(t, url+"/api/v1/orders/"+uid, ""); code != http.StatusOK || body != before[uid] {
+					t.Errorf("order %s during the replay: %d %s", uid, code, body)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for round := range uint64(3) {
+		if code, out, errs := runOrderbox(t.Context(), "replay", "--data", dir); code != 0 || !strings.Contains(out, "is in service") {
+			t.Errorf("replay: exit code %d\n%s%s", code, out, errs)
+		}
+		mustFill(t, env, 32+round, 500)
+	}
+	if code, out, errs := runOrderbox(t.Context(), "replay", "--rollback", "--data", dir); code != 0 {
+		t.Errorf("rollback: exit code %d\n%s%s", code, out, errs)
+	}
+	done.Store(true)
+	asking.Wait()
+	if asked.Load() == 0 {
+		t.Error("nobody asked")
+	}
+	after := everyOrder(t, url)
+	for uid, body := range before {
+		if after[uid] != body {
+			t.Fatalf("order %s was\n%s\nand is\n%s", uid, body, after[uid])
+		}
+	}
+	mustCheck(t, env["ORDERBOX_DATABASE_URL"])
+	p.mustStop()
+}
+
+// Ten times a replay is cut off by kill -9, of everything or of PostgreSQL alone: one whole generation is in
+// service each time, and in the end the replay is done.
+func TestAReplayOutlivesKillNine(t *testing.T) {
+	t.Parallel()
+	const kills = 10
+	dir := testservers.Dir(t)
+	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--empty"}
+	p := mustProgram(t, nil, args...)
+	env := mustEnv(t, dir)
+	mustFill(t, env, 41, 5_000)
+	testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), env["ORDERBOX_URL"]) == nil })
+	before, balance := everyOrder(t, env["ORDERBOX_URL"]), stats(t, env)
+
+	for n := range kills {
+		if code, out, errs := runOrderbox(t.Context(), "replay", "--detach", "--data", dir); code != 0 {
+			t.Fatalf("replay: exit code %d\n%s%s", code, out, errs)
+		}
+		// Somewhere in the tables, the cache or the switch.
+		for range rand.IntN(40) {
+			get(t, env["ORDERBOX_URL"]+"/api/v1/stats", "")
+		}
+		if n%2 == 0 {
+			p.kill()
+		} else {
+			mustKillPostgres(t, dir)
+			p.cmd.Wait() // what runs beside it ends with it
+		}
+		if err := os.Remove(filepath.Join(dir, "env")); err != nil { // it names the old ports
+			t.Fatal(err)
+		}
+		p = mustProgram(t, nil, args...)
+		env = mustEnv(t, dir)
+		testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), env["ORDERBOX_URL"]) == nil })
+		if after := everyOrder(t, env["ORDERBOX_URL"]); fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Fatalf("%d orders after kill %d, want the %d that were there", len(after), n, len(before))
+		}
+		mustCheck(t, env["ORDERBOX_DATABASE_URL"])
+	}
+	if code, out, errs := runOrderbox(t.Context(), "replay", "--data", dir); code != 0 {
+		t.Errorf("replay: exit code %d\n%s%s", code, out, errs)
+	}
+	if now := stats(t, env); now != balance {
+		t.Errorf("the balance is %+v and was %+v", now, balance)
+	}
+	p.mustStop()
+}
+
+func mustKillPostgres(tb testing.TB, dir string) {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*", "data", "postmaster.pid"))
+	if err != nil || len(files) != 1 {
+		tb.Fatalf("looking for postmaster.pid: %v, %v", files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		tb.Fatal(err)
+	}
+}
