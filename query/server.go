@@ -126,6 +126,8 @@ func (s *Server) routes() []route {
 	return []route{
 		// An order as the reference model writes it, from the cache.
 		{"GET", "/api/v1/orders/{order_uid}", s.orderJSON},
+		// Where it comes from, value by value (operator).
+		{"GET", "/api/v1/orders/{order_uid}/source", s.operator(s.orderSource)},
 		// The latest orders, newest first: ?limit=&after=.
 		{"GET", "/api/v1/orders", s.latestJSON},
 

@@ -89,6 +89,7 @@ create table duplicates (
     position bigint primary key,
     first    bigint not null references orders
 );
+create index duplicates_first on duplicates (first);
 
 -- A message that was refused. violations is an array of {"pointer", "keyword", "message"}; first is the position
 -- of the order that a conflict lost to. original is the message of which this is a retry or an amendment: such a
@@ -110,6 +111,7 @@ create table dead_letters (
 create index dead_letters_state on dead_letters (state, position) where original is null;
 create index dead_letters_reason on dead_letters (reason, state, position) where original is null;
 create index dead_letters_received on dead_letters (received_at) where original is null;
+create index dead_letters_first on dead_letters (first) where first is not null;
 create index dead_letters_original on dead_letters (original, position) where original is not null;
 
 -- Where dead letters fail: the pointers of their violations, each once, with * for the number of an entry.

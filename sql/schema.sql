@@ -253,10 +253,12 @@ ALTER TABLE ONLY public.inbox_other
     ADD CONSTRAINT inbox_other_source_channel_sequence_stamped_at_key UNIQUE (source, channel, sequence, stamped_at);
 ALTER TABLE ONLY public.schemas
     ADD CONSTRAINT schemas_pkey PRIMARY KEY (id);
+CREATE INDEX dead_letters_first ON generation_1.dead_letters USING btree (first) WHERE (first IS NOT NULL);
 CREATE INDEX dead_letters_original ON generation_1.dead_letters USING btree (original, "position") WHERE (original IS NOT NULL);
 CREATE INDEX dead_letters_reason ON generation_1.dead_letters USING btree (reason, state, "position") WHERE (original IS NULL);
 CREATE INDEX dead_letters_received ON generation_1.dead_letters USING btree (received_at) WHERE (original IS NULL);
 CREATE INDEX dead_letters_state ON generation_1.dead_letters USING btree (state, "position") WHERE (original IS NULL);
+CREATE INDEX duplicates_first ON generation_1.duplicates USING btree (first);
 CREATE INDEX decisions_position ON public.decisions USING btree ("position", id);
 CREATE UNIQUE INDEX generations_one_of_each ON public.generations USING btree (state) WHERE (state <> 'trial'::text);
 CREATE INDEX inbox_original ON ONLY public.inbox USING btree (original) WHERE (original IS NOT NULL);
