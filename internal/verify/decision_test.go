@@ -16,7 +16,8 @@ const decided = `
 		(9, 'discard', null, '', '');
 	set search_path = g1, public;
 	insert into dead_letters (position, reason, sentence, violations, schema_version, original, received_at, discarded)
-	values (11, 'invalid', '', '[{"pointer": "/items/10/2/a1/3"}, {"pointer": "/items/0/7/a1/4"}, {"pointer": ""}]', '', 6, now(), false),
+	values (11, 'invalid', '', '[{"pointer": "/items/10/2/a1/3"}, {"pointer": "/items/0/7/a1/4"}, {"pointer": ""}]', '',
+			6, now(), false),
 		(14, 'malformed', '', '[{"pointer": "/any"}]', '', null, now(), true);
 	insert into dead_letter_places (place, position) values ('/items/*/*/a1/*', 11), ('', 11), ('', 14);
 	insert into orders (position, order_uid, digest, track_number, entry, locale, internal_signature, customer_id,
