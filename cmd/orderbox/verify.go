@@ -22,10 +22,17 @@ type verifyCommand struct {
 func (verifyCommand) Help() string {
 	return `Counts everything in one snapshot, by SQL alone: it shares no code with the stages that it checks. Exits 1 and
 names what is wrong when a law does not hold. Gaps, messages that the broker numbered and never delivered, are shown
-and are no failure: nobody has acknowledged them.`
+and are no failure: nobody has acknowledged them. The fingerprint is the same wherever the same log was projected, and
+another one where any row differs: checkpoint, schema, and a hash of every row.`
 }
 
 var errLawBroken = errors.New("the laws do not hold")
+
+// verified is the report as JSON. The fingerprint is taken after it, and says itself of which position.
+type verified struct {
+	verify.Report
+	Fingerprint verify.Print `json:"fingerprint"`
+}
 
 // Run checks and reports.
 func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
@@ -41,12 +48,16 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err != nil {
 		return cli.Try(err, "check that the database of --database-url is up and migrated")
 	}
+	fingerprint, err := verify.Fingerprint(ctx, pool)
+	if err != nil {
+		return cli.Try(err, "check that the database of --database-url is up and migrated")
+	}
 	if c.JSON {
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
-		err = e.Encode(report)
+		err = e.Encode(verified{report, fingerprint})
 	} else {
-		err = printReport(s.Out, report)
+		err = printReport(s.Out, report, fingerprint)
 	}
 	if err == nil && len(report.Broken) > 0 {
 		err = cli.Try(errLawBroken, "keep the database as it is and look at the positions named above")
@@ -54,7 +65,7 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 	return err
 }
 
-func printReport(w io.Writer, r verify.Report) error {
+func printReport(w io.Writer, r verify.Report, p verify.Print) error {
 	line := func(format string, args ...any) {
 		fmt.Fprintf(w, format+"\n", args...)
 	}
@@ -67,6 +78,7 @@ func printReport(w io.Writer, r verify.Report) error {
 	for _, g := range r.GapRanges {
 		line("  channel %s, sequences %d to %d never came", g.Channel, g.From, g.To)
 	}
+	line("fingerprint   %s", p)
 	for _, f := range r.Broken {
 		line("law %d is broken: %s (%d; for example %v)", f.Law, f.What, f.Count, f.Examples)
 	}

@@ -1,12 +1,19 @@
 // Package verify counts what came in against what became of it, and checks the laws that a running
 // system can check of itself.
 //
-// In: the inbox, the generation of the projection that is in service, and the catalogue's privileges;
-// by SQL alone, in one snapshot. Out: a balance, and a finding for each law that does not hold.
+// In: the log, the generation of the projection that is in service, and the catalogue's privileges; by
+// SQL alone, in one snapshot. Out: a balance, and a finding for each law that does not hold (Check); a
+// line that is the same wherever the same log was projected (Fingerprint); what would change if another
+// generation took the place of the one in service (Compare).
 //
 // Laws checked here, by their numbers in the design: 2 (the service may only add to the inbox and read
-// it), 3 (one message, one fate), 4 (an order is whole, as a replay would write it). The other laws are
-// about time or about processes that die; tests check those.
+// it), 3 (one message, one fate), 4 (an order is whole, and a dead letter is resolved, discarded and found
+// at its places, as a replay would write them). The other laws are about time or about processes that die;
+// tests check those. Compare with a generation built anew from the log is what checks law 4 in full.
+//
+// Fingerprint and Compare read every row there is, as a stream of fates: all that a generation has about
+// one position, position by position. Two streams are read by turns through cursors of one transaction,
+// so that both sides are of one moment, on a replica too, and need no memory that grows with them.
 //
 // Gaps in a broker's numbering are counted and shown, and break no law: what is missing was never
 // acknowledged by us, so the broker dropped it (its limits, or a lost store) or somebody else reads with

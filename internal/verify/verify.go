@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,8 +31,8 @@ type Report struct {
 	Balance
 	// Generation is the one in service; empty when there is none yet, and everything is pending.
 	Generation string `json:"generation"`
-	// Fingerprint names the tables and the order schema that the generation was built with.
-	Fingerprint string `json:"fingerprint"`
+	// BuiltWith names the tables and the order schema that the generation was built with.
+	BuiltWith string `json:"built_with"`
 	// Gaps is how many of the brokers' messages never came.
 	Gaps int64 `json:"gaps"`
 	// GapRanges are the first twenty runs of them.
@@ -71,7 +72,7 @@ func Stats(ctx context.Context, pool *pgxpool.Pool) (Balance, error) {
 func Check(ctx context.Context, pool *pgxpool.Pool) (Report, error) {
 	var r Report
 	err := snapshot(ctx, pool, func(tx pgx.Tx, g generation) error {
-		r = Report{Generation: g.Name, Fingerprint: g.Fingerprint, Broken: []Finding{}}
+		r = Report{Generation: g.Name, BuiltWith: g.Fingerprint, Broken: []Finding{}}
 		return check(ctx, tx, g, &r)
 	})
 	if err != nil {
@@ -91,14 +92,14 @@ func check(ctx context.Context, tx pgx.Tx, g generation, r *Report) error {
 	if _, err := tx.Exec(ctx, streamSQL); err != nil {
 		return err
 	}
-	laws := append(inboxLaws(), privilegeLaws()...)
+	laws := slices.Concat(inboxLaws(), privilegeLaws(), decisionLaws(), generationLaws())
 	if g.Name == "" {
 		var err error
 		if r.Balance, err = kept(ctx, tx, g); err != nil {
 			return err
 		}
 	} else {
-		laws = append(laws, projectionLaws()...)
+		laws = slices.Concat(laws, projectionLaws(), deadLetterLaws())
 		if err := count(ctx, tx, r); err != nil {
 			return err
 		}
@@ -131,9 +132,8 @@ const enterGenerationSQL = `select set_config('search_path', quote_ident($1) || 
 // generation first in the search path.
 func snapshot(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx, generation) error) error {
 	const attempts = 3
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for attempt := 1; ; attempt++ {
-		err := pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+		err := inSnapshot(ctx, pool, func(tx pgx.Tx) error {
 			var g generation
 			err := tx.QueryRow(ctx, currentGenerationSQL).Scan(&g.Name, &g.Fingerprint)
 			if errors.Is(err, pgx.ErrNoRows) {
@@ -153,4 +153,9 @@ func snapshot(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx, generation
 			return err
 		}
 	}
+}
+
+// inSnapshot runs f in a read-only transaction that sees one state of everything.
+func inSnapshot(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
 }

@@ -42,7 +42,7 @@ func mustProjected(t *testing.T) log {
 	l.must(t, `create schema g1; grant usage on schema g1 to orderbox, orderbox_reader; set search_path = g1, public;`+
 		sql.Generation+`;
 		insert into generations (name, fingerprint, state) values ('g1', 'abc', 'current');
-		insert into reasons (code, sentence, help) values ('invalid', '', ''), ('conflict', '', '');
+		insert into reasons (code, sentence, help) values ('malformed', '', ''), ('invalid', '', ''), ('conflict', '', '');
 		insert into orders (position, order_uid, digest, track_number, entry, locale, internal_signature, customer_id,
 			delivery_service, shardkey, sm_id, date_created, date_created_text, oof_shard)
 		select p, 'uid' || p, '', '', '', '', '', '', '', '', 0, now(), '', '' from unnest(array[1, 2, 4, 5, 7, 10]) as p;
@@ -86,11 +86,12 @@ func (l log) mustCheck(t *testing.T) Report {
 func TestSoundLogBreaksNoLaw(t *testing.T) {
 	t.Parallel()
 	l := mustProjected(t)
-	l.must(t, `insert into inbox (source, channel, sequence, stamped_at, payload)
-		values ('stan', 'orders', 11, '2026-01-02Z', ''), ('operator', 'orders', 700, '2026-01-03Z', '')`)
+	l.must(t, `insert into inbox (source, channel, sequence, stamped_at, payload, original)
+		values ('stan', 'orders', 11, '2026-01-02Z', '', null), ('operator', 'orders', 700, '2026-01-03Z', '', 6);
+		insert into decisions (position, kind, entry, decided_by, note) values (6, 'retry', 12, '', ''), (9, 'discard', null, '', '')`)
 	want := Balance{Received: 12, Orders: 6, Duplicates: 2, DeadLetters: 2, Pending: 2, Checkpoint: 10, Head: 12}
 	r := l.mustCheck(t)
-	if r.Balance != want || r.Generation != "g1" || r.Fingerprint != "abc" || r.Gaps != 0 || len(r.Broken) != 0 {
+	if r.Balance != want || r.Generation != "g1" || r.BuiltWith != "abc" || r.Gaps != 0 || len(r.Broken) != 0 {
 		t.Errorf("report %+v, want %+v and nothing broken", r, want)
 	}
 	stats, err := Stats(t.Context(), l.reader)
