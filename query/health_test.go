@@ -43,9 +43,7 @@ func TestReplicaThatFellBehindIsNotReady(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	s := newServer(t, p, Options{})
-	if _, err := s.follower.read(t.Context()); err != nil { // once, and then nobody follows
-		t.Fatal(err)
-	}
+	mustReadAll(t, s) // and then nobody follows
 	p.mustTx(t, "g1", func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `update checkpoint set position = 1234`)
 		return err
@@ -80,22 +78,14 @@ func TestReplicaStaysReadyWhileItReadsTheNextGeneration(t *testing.T) {
 	p := newProjection(t)
 	s := newServer(t, p, Options{})
 	s.follower.chunk = 1
-	read := func() (more bool) {
-		t.Helper()
-		more, err := s.follower.read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return more
-	}
-	read()
-	p.mustCreateGeneration(t, "g2")
+	mustReadAll(t, s)
+	p.mustCreateGeneration(t, "g2", "trial")
 	p.mustSwitch(t, "g2")
 	p.mustProject(t, mustModel(t, "a"))
 	p.mustProject(t, mustModel(t, "b"))
 	long := time.Now().Add(-2 * maxBehind)
 	s.follower.fitAt.Store(&long)
-	if !read() || s.cache().generation.name != "g1" {
+	if !mustRead(t, s) || s.cache().generation.name != "g1" {
 		t.Fatal("the next generation was read at once")
 	}
 	if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != 2 {
