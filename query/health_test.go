@@ -3,7 +3,9 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,23 +74,31 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Reading a large one takes minutes, and every replica does it at once.
+// Reading a large one takes minutes, and every replica does it at once: while it is built, and after the switch.
 func TestReplicaStaysReadyWhileItReadsTheNextGeneration(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	s := newServer(t, p, Options{})
 	s.follower.chunk = 1
 	mustReadAll(t, s)
-	p.mustCreateGeneration(t, "g2", "trial")
+	p.mustCreateGeneration(t, "g2", stateBuilding)
+	mustInsertMany(t, p, "g2", 1, 3)
+	expect := func(next int, lag int64) {
+		t.Helper()
+		long := time.Now().Add(-2 * maxBehind)
+		s.follower.fitAt.Store(&long)
+		if !mustRead(t, s) || s.cache().generation.name != "g1" {
+			t.Fatal("the next generation was read at once")
+		}
+		if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != lag {
+			t.Errorf("%+v", got)
+		}
+		metrics := string(body(t, http.StatusOK, get(t, s, "/metrics")))
+		if line := fmt.Sprintf("\norderbox_cache_next_orders %d\n", next); !strings.Contains(metrics, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	expect(1, 0)
 	p.mustSwitch(t, "g2")
-	p.mustProject(t, mustModel(t, "a"))
-	p.mustProject(t, mustModel(t, "b"))
-	long := time.Now().Add(-2 * maxBehind)
-	s.follower.fitAt.Store(&long)
-	if !mustRead(t, s) || s.cache().generation.name != "g1" {
-		t.Fatal("the next generation was read at once")
-	}
-	if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != 2 {
-		t.Errorf("%+v", got)
-	}
+	expect(2, 3*3+1)
 }
