@@ -210,15 +210,15 @@ left join lateral (
 // checkpoint.
 //
 // It has not after the database went back, to a backup or to a replica that lagged. The checkpoint alone
-// does not tell: by the time it is read it may have passed its old place again, with other messages.
+// does not tell: by the time it is read it may have passed its old place again, with other messages. One
+// that went back over messages which were no orders does no harm: the next chunk takes the position back.
 func (c *cache) holds(ctx context.Context, tx pgx.Tx) (checkpoint int64, holds bool, err error) {
 	var last mark
-	position := c.position.Load()
-	err = tx.QueryRow(ctx, readProgressSQL, position).Scan(&checkpoint, &last.position, &last.digest)
+	err = tx.QueryRow(ctx, readProgressSQL, c.position.Load()).Scan(&checkpoint, &last.position, &last.digest)
 	if err != nil {
 		return 0, false, fmt.Errorf("compare the cache with the projection: %w", err)
 	}
-	return checkpoint, position <= checkpoint && last.equal(c.last), nil
+	return checkpoint, last.equal(c.last), nil
 }
 
 // reached puts a cache that has read everything into service.
@@ -251,7 +251,8 @@ select coalesce((
     limit 1), $2)`
 
 // fill adds a chunk of at most size orders after the cache's position, and takes the position to the end
-// of the chunk. The end of the last one is the checkpoint: most positions may be no orders.
+// of the chunk. The end of the last one is the checkpoint, be it before the position: most positions may be
+// no orders.
 func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) (more bool, err error) {
 	begin := c.position.Load()
 	if begin == checkpoint {

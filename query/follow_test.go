@@ -109,7 +109,8 @@ func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 	other := mustModel(t, "lost")
 	other.Locale = "another"
 	for name, now := range map[string]map[int64]orderbox.Order{
-		"to before its end":                       {},
+		"to before its last order":                {},
+		"to before its end":                       {8: mustModel(t, "lost")},
 		"and forward with another order":          {12: mustModel(t, "new")},
 		"and forward with its order changed":      {8: other, 12: mustModel(t, "new")},
 		"and forward with its order moved":        {7: mustModel(t, "lost"), 12: mustModel(t, "new")},
@@ -136,13 +137,16 @@ func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 				return err
 			})
 			mustReadAll(t, s)
+			p.mustWrite(t, "g1", 20, mustModel(t, "latest"))
+			mustReadAll(t, s)
+			now[20] = mustModel(t, "latest")
 			now[3] = mustModel(t, "kept")
 			want := map[string]string{}
 			for _, o := range now {
 				want[o.OrderUID] = string(o.JSON())
 			}
 			got := map[string]string{}
-			for _, uid := range []string{"kept", "lost", "new", "newer"} {
+			for _, uid := range []string{"kept", "lost", "new", "newer", "latest"} {
 				if e, ok := s.cache().get(uid); ok {
 					got[uid] = string(e.body)
 				}
