@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -38,7 +39,20 @@ type cache struct {
 	blocks   [][]place        // in the order of positions, blockOrders in each
 	count    int
 
-	used int // bytes of the last slab; the writer's alone
+	// The writer's alone.
+	used int  // bytes of the last slab
+	last mark // the order that was read last
+}
+
+// mark is an order as the database identifies it. The digest is the one that it keeps and not the one that
+// is served: a program that writes orders otherwise than the projector did finds its orders again all the same.
+type mark struct {
+	position int64 // 0: none
+	digest   []byte
+}
+
+func (m mark) equal(other mark) bool {
+	return m.position == other.position && bytes.Equal(m.digest, other.digest)
 }
 
 // place says where a record is: the slab's number above, the offset in it below.

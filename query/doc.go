@@ -11,8 +11,15 @@
 //
 //	listener ─ wake (one pending) ─► follower ─ chunks ─► cache ─ atomic pointer ─► requests
 //	   ▲                                │
-//	NOTIFY, or the poll interval        └─ another generation: a second cache is filled beside the
-//	                                       first, which answers until the second has caught up
+//	NOTIFY, or the poll interval        └─ small chunks, when there are no others ─► next cache
+//
+// While a replay builds another generation, its orders are read into a second cache, behind whatever is new
+// in the generation in service. When the projector switches, the second has nearly everything; the first
+// answers until it has the rest, and is dropped. A cache holds one generation only, and a request asks one
+// cache. A generation that this replica did not see being built is read after the switch in the same way.
+//
+// What the caches hold is compared with the database each time it is read: one that went back, to a backup
+// or to a replica that lagged, is read again from the beginning, while the orders that were known answer.
 //
 // A cache has one writer, the follower, which holds its lock for one order at a time. Only dead letters,
 // the balance and readiness ask the database while somebody waits, for at most queryTimeout.

@@ -24,6 +24,11 @@ const (
 	chunkOrders = 5000
 	// chunkTimeout is how long a silent network passes for a slow database; TCP alone takes minutes.
 	chunkTimeout = 15 * time.Second
+	// nextOrders bounds a chunk of the generation that is being built: new orders of the one in service
+	// may have to wait for it.
+	nextOrders = 1000
+	// nextPause is how long that generation is left alone after it could not be read.
+	nextPause = 10 * time.Second
 )
 
 // follower fills a cache and keeps it up to date. One goroutine runs it; what others ask for is atomic.
@@ -38,8 +43,10 @@ type follower struct {
 	checkpoint atomic.Int64              // as last read
 	fitAt      atomic.Pointer[time.Time] // when serving was last known to be what it should be
 
-	// next is being filled to take serving's place; nil when serving itself is followed.
-	next *cache
+	// next is being filled to take serving's place; nil when there is nothing that would. It is of the
+	// generation that is being built, or of the current one when that was not followed while it was built.
+	next      atomic.Pointer[cache]
+	nextAgain time.Time // not read before; the follower's alone
 }
 
 func newFollower(pool *pgxpool.Pool, log *slog.Logger, poll time.Duration) *follower {
@@ -75,29 +82,23 @@ func (f *follower) run(ctx context.Context) {
 	})
 }
 
-// read takes the next chunk of orders into the cache, at boot as at any time after. More says that there
-// is a chunk after it.
+// read takes the next chunk of the current generation into its cache, at boot as at any time after, and
+// when that has no more, the next chunk of the generation that is being built. More says that there is a
+// chunk after it.
+//
+// Both are read on one snapshot. There the generation that next is filled from is either being built or
+// already current: a switch never makes it look as if it were gone.
 //
 // What was read of a chunk that fails half-way stays: each order is complete when it is added.
 func (f *follower) read(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	err = inGeneration(ctx, f.pool, func(tx pgx.Tx, g generation) error {
-		checkpoint, err := readCheckpoint(ctx, tx)
-		if err != nil {
+		if more, err = f.follow(ctx, tx, g); more || err != nil {
 			return err
 		}
-		f.checkpoint.Store(checkpoint)
-		c := f.choose(g, checkpoint)
-		if more, err = fill(ctx, tx, c, checkpoint, f.chunk); err != nil {
-			return fmt.Errorf("read orders after position %d: %w", c.position.Load(), err)
-		}
-		if !more {
-			f.reached(c)
-		} else if c == f.next {
-			f.fit() // what is in service stays the best there is while its successor is read
-		}
-		return nil
+		more, err = f.prepare(ctx, tx)
+		return err
 	})
 	if errors.Is(err, errNoGeneration) {
 		return false, nil // not a fault: the first projector is still to come
@@ -105,31 +106,119 @@ func (f *follower) read(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// choose returns the cache that a generation goes into.
-func (f *follower) choose(g generation, checkpoint int64) *cache {
+// follow takes the next chunk of the current generation.
+func (f *follower) follow(ctx context.Context, tx pgx.Tx, g generation) (more bool, err error) {
 	serving := f.serving.Load()
-	// A checkpoint goes back only when the database does, to a backup or a replica that lags: what was
-	// read after it may not be so any more.
-	holds := func(c *cache) bool {
-		return c != nil && c.generation == g && c.position.Load() <= checkpoint
+	c, checkpoint, err := f.resume(ctx, tx, g, serving, f.next.Load())
+	if err != nil {
+		return false, err
 	}
+	f.checkpoint.Store(checkpoint)
 	switch {
-	case holds(serving):
-		f.next = nil
-		return serving
-	case holds(f.next):
-		return f.next
+	case !serving.complete.Load():
+		f.serving.Store(c) // nothing complete answers yet, so what is there may as well
+	case c != serving:
+		f.next.Store(c)
 	}
-	c := newCache(g, nil)
-	f.log.Info("filling the cache", "generation", g.name, "checkpoint", checkpoint)
-	if serving.complete.Load() {
-		f.next = c
-		return c
+	more, err = fill(ctx, tx, c, checkpoint, f.chunk)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("read orders after position %d: %w", c.position.Load(), err)
+	case !more:
+		f.reached(c)
+	case c != f.serving.Load():
+		f.fit() // what is in service stays the best there is while its successor is read
 	}
-	// Nothing complete answers yet, so what is there may as well.
-	f.next = nil
-	f.serving.Store(c)
-	return c
+	return more, nil
+}
+
+// Whoever builds a generation may hold locks on its tables for long, or not have made their indexes yet.
+const hurrySQL = `
+select set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true)`
+
+// prepare takes the next chunk of the generation that is being built, so that next has read nearly all of
+// it when it becomes the current one. Until then next is never complete.
+//
+// That it cannot be read is not an error: it may be one of another version's, whose tables this program
+// does not know, and the current one is to be followed no more slowly for that. What is wrong with the
+// connection comes out with the end of the transaction.
+func (f *follower) prepare(ctx context.Context, tx pgx.Tx) (more bool, err error) {
+	g, err := enterGeneration(ctx, tx, stateBuilding)
+	if errors.Is(err, errNoGeneration) {
+		f.next.Store(nil)
+		return false, nil
+	}
+	if err != nil || time.Now().Before(f.nextAgain) {
+		return false, err
+	}
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, hurrySQL); err != nil {
+			return err
+		}
+		c, checkpoint, err := f.resume(ctx, tx, g, f.next.Load())
+		if err != nil {
+			return err
+		}
+		f.next.Store(c)
+		more, err = fill(ctx, tx, c, checkpoint, min(f.chunk, nextOrders))
+		return err
+	})
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		f.nextAgain = time.Now().Add(nextPause)
+		f.log.Warn("cannot read the generation that is being built", "generation", g.name, "error", err)
+		return false, nil
+	}
+	return more, nil
+}
+
+// resume returns the first of the caches, which may be nil, that holds what the generation has up to that
+// cache's position, or an empty one when none does; and the generation's checkpoint.
+func (f *follower) resume(ctx context.Context, tx pgx.Tx, g generation, caches ...*cache) (*cache, int64, error) {
+	for _, c := range caches {
+		if c == nil || c.generation != g {
+			continue
+		}
+		checkpoint, holds, err := c.holds(ctx, tx)
+		if holds || err != nil {
+			return c, checkpoint, err
+		}
+	}
+	checkpoint, err := readCheckpoint(ctx, tx)
+	if err != nil {
+		return nil, 0, err
+	}
+	f.log.Info("filling a cache", "generation", g.name, "checkpoint", checkpoint)
+	return newCache(g, nil), checkpoint, nil
+}
+
+// The last order up to a position says whether what was read up to there is still so. More need not be
+// compared: the log only grows, so a database that lost anything lost its end.
+const readProgressSQL = `
+select c.position, coalesce(o.position, 0), o.digest
+from checkpoint as c
+left join lateral (
+    select position, digest
+    from orders
+    where position <= $1
+    order by position desc
+    limit 1) as o on true`
+
+// holds says whether the generation, whose tables tx has chosen, still has what was read of it, and its
+// checkpoint.
+//
+// It has not after the database went back, to a backup or to a replica that lagged. The checkpoint alone
+// does not tell: by the time it is read it may have passed its old place again, with other messages. One
+// that went back over messages which were no orders does no harm: the next chunk takes the position back.
+func (c *cache) holds(ctx context.Context, tx pgx.Tx) (checkpoint int64, holds bool, err error) {
+	var last mark
+	err = tx.QueryRow(ctx, readProgressSQL, c.position.Load()).Scan(&checkpoint, &last.position, &last.digest)
+	if err != nil {
+		return 0, false, fmt.Errorf("compare the cache with the projection: %w", err)
+	}
+	return checkpoint, last.equal(c.last), nil
 }
 
 // reached puts a cache that has read everything into service.
@@ -138,7 +227,7 @@ func (f *follower) reached(c *cache) {
 	if c.complete.Swap(true) {
 		return
 	}
-	f.next = nil
+	f.next.CompareAndSwap(c, nil)
 	f.serving.Store(c)
 	orders, bytes := c.size()
 	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes)
@@ -162,7 +251,8 @@ select coalesce((
     limit 1), $2)`
 
 // fill adds a chunk of at most size orders after the cache's position, and takes the position to the end
-// of the chunk. The end of the last one is the checkpoint: most positions may be no orders.
+// of the chunk. The end of the last one is the checkpoint, be it before the position: most positions may be
+// no orders.
 func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) (more bool, err error) {
 	begin := c.position.Load()
 	if begin == checkpoint {
@@ -182,7 +272,10 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 	if err != nil {
 		return false, err
 	}
-	err = readItems(answers, chunk, func(r row) { c.add(r.position, r.order.OrderUID, r.order.JSON()) })
+	err = readItems(answers, chunk, func(r row) {
+		c.add(r.position, r.order.OrderUID, r.order.JSON())
+		c.last = mark{r.position, r.digest}
+	})
 	if err != nil {
 		return false, err
 	}
@@ -193,12 +286,13 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 // row is an order on its way into the cache.
 type row struct {
 	position int64
+	digest   []byte
 	order    orderbox.Order
 }
 
 // The bounds are stated for each table, for the planner does not infer them.
 const readOrdersSQL = `
-select o.position,
+select o.position, o.digest,
     o.order_uid, o.track_number, o.entry, o.locale, o.internal_signature, o.customer_id, o.delivery_service,
     o.shardkey, o.sm_id, o.date_created_text, o.oof_shard,
     d.name, d.phone, d.zip, d.city, d.address, d.region, d.email,
@@ -222,7 +316,7 @@ func readOrders(answers pgx.BatchResults) ([]row, error) {
 		o := &r.order
 		o.Items = make([]orderbox.Item, 0, 1) // not nil, which JSON would call null
 		d, p := &o.Delivery, &o.Payment
-		err = scanned.Scan(&r.position,
+		err = scanned.Scan(&r.position, &r.digest,
 			&o.OrderUID, &o.TrackNumber, &o.Entry, &o.Locale, &o.InternalSignature, &o.CustomerID, &o.DeliveryService,
 			&o.ShardKey, &o.SmID, &o.DateCreated, &o.OofShard,
 			&d.Name, &d.Phone, &d.Zip, &d.City, &d.Address, &d.Region, &d.Email,

@@ -1,11 +1,11 @@
 package query
 
 import (
-	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
-	"runtime"
-	"sync/atomic"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,52 +71,11 @@ func TestFirstProjectorMayComeLater(t *testing.T) {
 	s := newServer(t, p, Options{})
 	done := make(chan struct{})
 	go func() { defer close(done); mustRun(t, s) }()
-	p.mustCreateGeneration(t, "g1")
+	p.mustCreateGeneration(t, "g1", "trial")
 	p.mustSwitch(t, "g1")
 	p.mustProject(t, mustModel(t, "a"))
 	<-done
 	testservers.Eventually(t, "the order is seen", func() bool { _, ok := s.cache().get("a"); return ok })
-}
-
-// Another generation is filled beside the one in service. At no moment is an order unknown that is in both.
-func TestGenerationSwitchLosesNoOrder(t *testing.T) {
-	t.Parallel()
-	p := newProjection(t)
-	const orders = 300
-	mustInsertMany(t, p, "g1", orders)
-	s := newServer(t, p, Options{})
-	s.follower.chunk = 7 // so that filling takes a while
-	mustRun(t, s)
-	old := s.cache()
-
-	p.mustCreateGeneration(t, "g2")
-	mustInsertMany(t, p, "g2", orders)
-	p.mustWrite(t, "g2", 1_000_000, mustModel(t, "only in g2"))
-
-	ctx, stop := context.WithCancel(t.Context())
-	var asked, missed atomic.Int64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for i := 0; ctx.Err() == nil; i++ {
-			if _, err := s.lookup(fmt.Sprintf("%016d", i%orders+1)); err != nil {
-				missed.Add(1)
-			}
-			asked.Add(1)
-			runtime.Gosched() // to the follower
-		}
-	}()
-	p.mustSwitch(t, "g2")
-	p.mustNotify(t)
-	testservers.Eventually(t, "the new generation is in service", func() bool { _, ok := s.cache().get("only in g2"); return ok })
-	stop()
-	<-done
-	if asked.Load() == 0 || missed.Load() > 0 {
-		t.Errorf("%d of %d lookups missed an order that was there all the time", missed.Load(), asked.Load())
-	}
-	if s.cache() == old || s.cache().generation.name != "g2" {
-		t.Error("the old generation is still in service")
-	}
 }
 
 // The same name does not make the same generation.
@@ -129,7 +88,7 @@ func TestGenerationBuiltAgainIsReadAgain(t *testing.T) {
 		_, err := tx.Exec(t.Context(), `delete from generations; drop schema g1 cascade`)
 		return err
 	})
-	p.mustCreateGeneration(t, "g1")
+	p.mustCreateGeneration(t, "g1", "trial")
 	position := p.mustReceive(t, []byte{})
 	p.mustWrite(t, "g1", position, mustModel(t, "after"))
 	if _, ok := s.cache().get("before"); !ok {
@@ -142,21 +101,92 @@ func TestGenerationBuiltAgainIsReadAgain(t *testing.T) {
 	}
 }
 
-// A database that was set back to a backup: what came after it is not so any more.
+// A database that went back, to a backup or to a replica that lagged: what came after is not so any more,
+// whether its checkpoint has passed the old place again since or not.
 func TestRewoundDatabaseIsReadAgain(t *testing.T) {
 	t.Parallel()
+	const end = 10 // of what was read: messages after the last order are dead letters
+	other := mustModel(t, "lost")
+	other.Locale = "another"
+	for name, now := range map[string]map[int64]orderbox.Order{
+		"to before its last order":                {},
+		"to before its end":                       {8: mustModel(t, "lost")},
+		"and forward with another order":          {12: mustModel(t, "new")},
+		"and forward with its order changed":      {8: other, 12: mustModel(t, "new")},
+		"and forward with its order moved":        {7: mustModel(t, "lost"), 12: mustModel(t, "new")},
+		"and forward, a dead letter now an order": {8: mustModel(t, "lost"), 9: mustModel(t, "new"), 12: mustModel(t, "newer")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProjection(t)
+			p.mustWrite(t, "g1", 3, mustModel(t, "kept"))
+			p.mustWrite(t, "g1", 8, mustModel(t, "lost"))
+			p.mustTx(t, "g1", func(tx pgx.Tx) error {
+				_, err := tx.Exec(t.Context(), `update checkpoint set position = $1`, end)
+				return err
+			})
+			s := newServer(t, p, Options{})
+			mustReadAll(t, s)
+			p.mustTx(t, "g1", func(tx pgx.Tx) error {
+				_, err := tx.Exec(t.Context(), `delete from items where position > 3; delete from payments where position > 3;
+					delete from deliveries where position > 3; delete from orders where position > 3;
+					update checkpoint set position = 3`, pgx.QueryExecModeSimpleProtocol)
+				for _, position := range slices.Sorted(maps.Keys(now)) {
+					err = errors.Join(err, write(t.Context(), tx, position, now[position]))
+				}
+				return err
+			})
+			mustReadAll(t, s)
+			p.mustWrite(t, "g1", 20, mustModel(t, "latest"))
+			mustReadAll(t, s)
+			now[20] = mustModel(t, "latest")
+			now[3] = mustModel(t, "kept")
+			want := map[string]string{}
+			for _, o := range now {
+				want[o.OrderUID] = string(o.JSON())
+			}
+			got := map[string]string{}
+			for _, uid := range []string{"kept", "lost", "new", "newer", "latest"} {
+				if e, ok := s.cache().get(uid); ok {
+					got[uid] = string(e.body)
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("the cache holds %v, the database %v", got, want)
+			}
+		})
+	}
+}
+
+// What was read of the chunk stays, and reading goes on behind it.
+func TestChunkThatFailsHalfWayIsGoneOnWith(t *testing.T) {
+	t.Parallel()
 	p := newProjection(t)
-	p.mustProject(t, mustModel(t, "kept"))
-	lost := p.mustProject(t, mustModel(t, "lost"))
-	s := newRunning(t, p, Options{})
-	p.mustTx(t, "g1", func(tx pgx.Tx) error {
-		_, err := tx.Exec(t.Context(), `truncate orders, deliveries, payments, items, duplicates, dead_letters, dead_letter_places`)
-		return err
-	})
-	p.mustWrite(t, "g1", lost-1, mustModel(t, "kept"))
-	testservers.Eventually(t, "the lost order is gone", func() bool { _, ok := s.cache().get("lost"); return !ok })
-	if _, err := s.lookup("kept"); err != nil {
-		t.Error(err)
+	mustInsertMany(t, p, "g1", 1, 100)
+	setBrand := func(brand *string) {
+		t.Helper()
+		p.mustTx(t, "g1", func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), `alter table items alter brand drop not null`)
+			if err == nil {
+				_, err = tx.Exec(t.Context(), `update items set brand = $1 where position = 3 * 50`, brand)
+			}
+			return err
+		})
+	}
+	s := newServer(t, p, Options{})
+	setBrand(nil)
+	if _, err := s.follower.read(t.Context()); err == nil {
+		t.Fatal("an item without a brand was read")
+	}
+	begun := s.cache()
+	if orders, _ := begun.size(); orders == 0 || orders >= 50 {
+		t.Fatalf("%d orders were read of the chunk", orders)
+	}
+	brand := "mended"
+	setBrand(&brand)
+	mustReadAll(t, s)
+	if orders, _ := begun.size(); s.cache() != begun || orders != 100 {
+		t.Errorf("%d orders", orders)
 	}
 }
 
@@ -164,7 +194,7 @@ func TestBootReadsChunkAfterChunk(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	const chunk = 50
-	mustInsertMany(t, p, "g1", 2*chunk)
+	mustInsertMany(t, p, "g1", 1, 2*chunk)
 	s := newServer(t, p, Options{})
 	s.follower.chunk = chunk
 	mustRun(t, s)
@@ -180,20 +210,21 @@ func TestBootReadsChunkAfterChunk(t *testing.T) {
 	}
 }
 
-// mustInsertMany writes orders 1 to n into a generation, with one to five items, at every third position.
-func mustInsertMany(tb testing.TB, p *projection, generation string, n int) {
+// mustInsertMany writes orders from to to into a generation, with one to five items, at every third position.
+// Each row names the generation.
+func mustInsertMany(tb testing.TB, p *projection, generation string, from, to int) {
 	tb.Helper()
 	p.mustTx(tb, generation, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		batch.Queue(`insert into orders select 3 * i, lpad(i::text, 16, '0'), '', 'WBILMTESTTRACK', 'WBIL', 'en', '', 'test', 'meest',
-			'9', 99, '2021-11-26T06:22:19Z', '2021-11-26T06:22:19Z', '1' from generate_series(1, $1) as i`, n)
+		batch.Queue(`insert into orders select 3 * i, lpad(i::text, 16, '0'), '', 'WBILMTESTTRACK', 'WBIL', 'en', '', $3, 'meest',
+			'9', 99, '2021-11-26T06:22:19Z', '2021-11-26T06:22:19Z', '1' from generate_series($1::bigint, $2) as i`, from, to, generation)
 		batch.Queue(`insert into deliveries select 3 * i, 'name ' || i, '+9720000000', '2639809', 'Kiryat Mozkin',
-			'Ploshad Mira 15', 'Kraiot', 'test@gmail.com' from generate_series(1, $1) as i`, n)
-		batch.Queue(`insert into payments select 3 * i, 'b563feb7b2b84b6test', '', 'USD', 'wbpay', i, 1637907727, 'alpha', 1500, 317, 0
-			from generate_series(1, $1) as i`, n)
+			'Ploshad Mira 15', $3, 'test@gmail.com' from generate_series($1::bigint, $2) as i`, from, to, generation)
+		batch.Queue(`insert into payments select 3 * i, 'b563feb7b2b84b6test', '', 'USD', 'wbpay', i, 1637907727, $3, 1500, 317, 0
+			from generate_series($1::bigint, $2) as i`, from, to, generation)
 		batch.Queue(`insert into items select 3 * i, line, line, 'WBILMTESTTRACK', 453, 'ab4219087a764ae0btest', 'Mascaras', 30, '0', 317,
-			2389212, 'Vivienne Sabo', 202 from generate_series(1, $1) as i, lateral generate_series(1, 1 + i % 5) as line`, n)
-		batch.Queue(`update checkpoint set position = $1, orders = $2`, 3*n+1, n)
+			2389212, $3, 202 from generate_series($1::bigint, $2) as i, lateral generate_series(1, 1 + i % 5) as line`, from, to, generation)
+		batch.Queue(`update checkpoint set position = $1, orders = $2`, 3*to+1, to)
 		return tx.SendBatch(tb.Context(), batch).Close()
 	})
 }
@@ -203,15 +234,10 @@ func mustInsertMany(tb testing.TB, p *projection, generation string, n int) {
 func BenchmarkBoot(b *testing.B) {
 	const orders = 50_000
 	p := newProjection(b)
-	mustInsertMany(b, p, "g1", orders)
+	mustInsertMany(b, p, "g1", 1, orders)
 	for b.Loop() {
 		s := newServer(b, p, Options{})
-		for more := true; more; {
-			var err error
-			if more, err = s.follower.read(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
+		mustReadAll(b, s)
 		if got, _ := s.cache().size(); got != orders {
 			b.Fatalf("%d orders", got)
 		}

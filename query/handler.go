@@ -20,7 +20,7 @@ func (s *Server) adapt(rt route) http.Handler {
 		if err := call(rt, a, r); err != nil {
 			s.fail(a, r, rt.path, err)
 		}
-		observe(a.status, time.Since(start))
+		observe(a.status, start)
 	})
 }
 

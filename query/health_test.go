@@ -3,7 +3,9 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,9 +45,7 @@ func TestReplicaThatFellBehindIsNotReady(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	s := newServer(t, p, Options{})
-	if _, err := s.follower.read(t.Context()); err != nil { // once, and then nobody follows
-		t.Fatal(err)
-	}
+	mustReadAll(t, s) // and then nobody follows
 	p.mustTx(t, "g1", func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `update checkpoint set position = 1234`)
 		return err
@@ -74,31 +74,31 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Reading a large one takes minutes, and every replica does it at once.
+// Reading a large one takes minutes, and every replica does it at once: while it is built, and after the switch.
 func TestReplicaStaysReadyWhileItReadsTheNextGeneration(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	s := newServer(t, p, Options{})
 	s.follower.chunk = 1
-	read := func() (more bool) {
+	mustReadAll(t, s)
+	p.mustCreateGeneration(t, "g2", stateBuilding)
+	mustInsertMany(t, p, "g2", 1, 3)
+	expect := func(next int, lag int64) {
 		t.Helper()
-		more, err := s.follower.read(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		long := time.Now().Add(-2 * maxBehind)
+		s.follower.fitAt.Store(&long)
+		if !mustRead(t, s) || s.cache().generation.name != "g1" {
+			t.Fatal("the next generation was read at once")
 		}
-		return more
+		if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != lag {
+			t.Errorf("%+v", got)
+		}
+		metrics := string(body(t, http.StatusOK, get(t, s, "/metrics")))
+		if line := fmt.Sprintf("\norderbox_cache_next_orders %d\n", next); !strings.Contains(metrics, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
 	}
-	read()
-	p.mustCreateGeneration(t, "g2")
+	expect(1, 0)
 	p.mustSwitch(t, "g2")
-	p.mustProject(t, mustModel(t, "a"))
-	p.mustProject(t, mustModel(t, "b"))
-	long := time.Now().Add(-2 * maxBehind)
-	s.follower.fitAt.Store(&long)
-	if !read() || s.cache().generation.name != "g1" {
-		t.Fatal("the next generation was read at once")
-	}
-	if got := mustDecode[readiness](t, http.StatusOK, get(t, s, "/readyz")); *got.Checks["cache"].Lag != 2 {
-		t.Errorf("%+v", got)
-	}
+	expect(2, 3*3+1)
 }

@@ -2,7 +2,9 @@ package query
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +33,7 @@ type projection struct {
 func newProjection(tb testing.TB) *projection {
 	tb.Helper()
 	p := newEmptyDatabase(tb)
-	p.mustCreateGeneration(tb, "g1")
+	p.mustCreateGeneration(tb, "g1", stateBuilding)
 	p.mustSwitch(tb, "g1")
 	return p
 }
@@ -43,7 +45,8 @@ func newEmptyDatabase(tb testing.TB) *projection {
 	return &projection{DB: db, pool: testservers.Open(tb, db.ServiceURL, 4)}
 }
 
-func (p *projection) mustCreateGeneration(tb testing.TB, name string) {
+// mustCreateGeneration makes the tables of a generation. One in the state trial is not to be read.
+func (p *projection) mustCreateGeneration(tb testing.TB, name, state string) {
 	tb.Helper()
 	p.mustTx(tb, name, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(tb.Context(), `create schema `+name); err != nil {
@@ -52,21 +55,38 @@ func (p *projection) mustCreateGeneration(tb testing.TB, name string) {
 		if _, err := tx.Exec(tb.Context(), sql.Generation); err != nil {
 			return err
 		}
-		_, err := tx.Exec(tb.Context(), `insert into generations (name, fingerprint, state) values ($1, 'test', 'trial')`, name)
+		_, err := tx.Exec(tb.Context(), `insert into generations (name, fingerprint, state) values ($1, 'test', $2)`, name, state)
 		return err
 	})
 }
 
-// mustSwitch makes a generation the current one, as a projector does it: in one transaction.
+// mustSwitch puts a generation in service as the projector does it: the one that was is the previous one
+// then, and the one before that is dropped beforehand.
 func (p *projection) mustSwitch(tb testing.TB, name string) {
 	tb.Helper()
+	p.mustDrop(tb, "previous")
 	p.generation = name
 	p.mustTx(tb, name, func(tx pgx.Tx) error {
-		_, err := tx.Exec(tb.Context(), `update generations set state = 'trial' where state = 'current'`)
-		if err != nil {
-			return err
+		batch := &pgx.Batch{}
+		batch.Queue(`update generations set state = 'previous' where state = 'current'`)
+		batch.Queue(`update generations set state = 'current' where name = $1`, name)
+		batch.Queue(`notify ` + projectionChannel)
+		return tx.SendBatch(tb.Context(), batch).Close()
+	})
+}
+
+// mustDrop drops the generation in a state, if there is one.
+func (p *projection) mustDrop(tb testing.TB, state string) {
+	tb.Helper()
+	p.mustTx(tb, "public", func(tx pgx.Tx) error {
+		var name string
+		err := tx.QueryRow(tb.Context(), `delete from generations where state = $1 returning name`, state).Scan(&name)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
 		}
-		_, err = tx.Exec(tb.Context(), `update generations set state = 'current' where name = $1`, name)
+		if err == nil {
+			_, err = tx.Exec(tb.Context(), `drop schema `+name+` cascade`)
+		}
 		return err
 	})
 }
@@ -110,25 +130,29 @@ func (p *projection) mustProject(tb testing.TB, o orderbox.Order) (position int6
 // mustWrite writes an order into a generation's tables and moves the checkpoint to it.
 func (p *projection) mustWrite(tb testing.TB, generation string, position int64, o orderbox.Order) {
 	tb.Helper()
-	p.mustTx(tb, generation, func(tx pgx.Tx) error {
-		batch := &pgx.Batch{}
-		batch.Queue(`insert into orders values ($1, $2, '', $3, $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz, $11, $12)`,
-			position, o.OrderUID, o.TrackNumber, o.Entry, o.Locale, o.InternalSignature, o.CustomerID, o.DeliveryService,
-			o.ShardKey, o.SmID, o.DateCreated, o.OofShard)
-		d, y := o.Delivery, o.Payment
-		batch.Queue(`insert into deliveries values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			position, d.Name, d.Phone, d.Zip, d.City, d.Address, d.Region, d.Email)
-		batch.Queue(`insert into payments values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			position, y.Transaction, y.RequestID, y.Currency, y.Provider, y.Amount, y.PaymentDT, y.Bank, y.DeliveryCost,
-			y.GoodsTotal, y.CustomFee)
-		for line, i := range o.Items {
-			batch.Queue(`insert into items values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-				position, line+1, i.ChrtID, i.TrackNumber, i.Price, i.RID, i.Name, i.Sale, i.Size, i.TotalPrice, i.NmID,
-				i.Brand, i.Status)
-		}
-		batch.Queue(`update checkpoint set position = $1, orders = orders + 1`, position)
-		return tx.SendBatch(tb.Context(), batch).Close()
-	})
+	p.mustTx(tb, generation, func(tx pgx.Tx) error { return write(tb.Context(), tx, position, o) })
+}
+
+// write does it in a transaction that has chosen the tables.
+func write(ctx context.Context, tx pgx.Tx, position int64, o orderbox.Order) error {
+	batch := &pgx.Batch{}
+	digest := sha256.Sum256(o.JSON())
+	batch.Queue(`insert into orders values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::timestamptz, $12, $13)`,
+		position, o.OrderUID, digest[:], o.TrackNumber, o.Entry, o.Locale, o.InternalSignature, o.CustomerID,
+		o.DeliveryService, o.ShardKey, o.SmID, o.DateCreated, o.OofShard)
+	d, y := o.Delivery, o.Payment
+	batch.Queue(`insert into deliveries values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		position, d.Name, d.Phone, d.Zip, d.City, d.Address, d.Region, d.Email)
+	batch.Queue(`insert into payments values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		position, y.Transaction, y.RequestID, y.Currency, y.Provider, y.Amount, y.PaymentDT, y.Bank, y.DeliveryCost,
+		y.GoodsTotal, y.CustomFee)
+	for line, i := range o.Items {
+		batch.Queue(`insert into items values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			position, line+1, i.ChrtID, i.TrackNumber, i.Price, i.RID, i.Name, i.Sale, i.Size, i.TotalPrice, i.NmID,
+			i.Brand, i.Status)
+	}
+	batch.Queue(`update checkpoint set position = $1, orders = orders + 1`, position)
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 // mustRefuse receives a message and makes it a dead letter.
@@ -180,6 +204,23 @@ func newServer(tb testing.TB, p *projection, o Options) *Server {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// mustRead takes one chunk into the cache of a stage that is not running.
+func mustRead(tb testing.TB, s *Server) (more bool) {
+	tb.Helper()
+	more, err := s.follower.read(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return more
+}
+
+// mustReadAll takes all there is.
+func mustReadAll(tb testing.TB, s *Server) {
+	tb.Helper()
+	for mustRead(tb, s) {
+	}
 }
 
 // mustRun runs a stage until the test ends, and returns when it has caught up.

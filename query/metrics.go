@@ -11,11 +11,12 @@ import (
 
 type metrics struct {
 	requests *prometheus.HistogramVec
+	lookups  *latencies
 }
 
 // newMetrics registers what this stage measures.
 func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
-	m := &metrics{requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m := &metrics{lookups: newLatencies(time.Now()), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "orderbox_http_request_duration_seconds",
 		Help:    "Time to answer a request, by the route's pattern and the status code (499: the client went away).",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10},
@@ -40,21 +41,34 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 		gauge("lag", "Messages that were projected and not yet read by the cache, when it last looked.", func() float64 {
 			return float64(f.lag(f.checkpoint.Load()))
 		}),
+		gauge("next_orders", "Orders read so far of the generation that is to be served next; 0 when there is none.", func() float64 {
+			next := f.next.Load()
+			if next == nil {
+				return 0
+			}
+			orders, _ := next.size()
+			return float64(orders)
+		}),
 	} {
 		problems = append(problems, registry.Register(c))
 	}
 	return m, errors.Join(problems...)
 }
 
-// route returns what measures the answers of one route. The usual answer's series is found beforehand:
-// looking one up by its labels costs as much as finding an order.
-func (m *metrics) route(pattern string) func(status int, took time.Duration) {
+// route returns what measures the answers of one route, called with the time at which it began. The usual
+// answer's series is found beforehand: looking one up by its labels costs as much as finding an order.
+func (m *metrics) route(pattern string) func(status int, start time.Time) {
 	usual := m.requests.WithLabelValues(pattern, "200")
-	return func(status int, took time.Duration) {
+	isLookup := pattern == lookupPath
+	return func(status int, start time.Time) {
+		took := time.Since(start)
 		series := usual
 		if status != http.StatusOK && status != 0 { // a handler that writes nothing answers 200
 			series = m.requests.WithLabelValues(pattern, strconv.Itoa(status))
 		}
 		series.Observe(took.Seconds())
+		if isLookup {
+			m.lookups.add(start.Add(took), took)
+		}
 	}
 }
