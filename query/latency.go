@@ -11,14 +11,14 @@ const lookupPath = "/api/v1/orders/{order_uid}"
 
 const (
 	// latencyWindow is how long one window collects. Two whole ones and the one that is being filled count,
-	// so what is known is of the last 8 to 12 seconds.
-	latencyWindow = 4 * time.Second
+	// so what is known is of the last 2 to 3 seconds.
+	latencyWindow = time.Second
 	// latencyBuckets reaches from 1 ns to 17 s, by steps of at most an eighth; what is longer is in the last.
 	latencyBuckets = 256
 )
 
 // LookupP99 returns the time in which 99 of 100 lookups (GET /api/v1/orders/{order_uid}) were answered
-// over about the last ten seconds, whatever the answer was; 0 when there were none. It is never less than
+// over about the last three seconds, whatever the answer was; 0 when there were none. It is never less than
 // the truth and at most an eighth more; anything beyond 17 s counts as 17 s. It may be called concurrently
 // and costs about a microsecond.
 func (s *Server) LookupP99() time.Duration { return s.metrics.lookups.p99(time.Now()) }
