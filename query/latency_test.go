@@ -28,15 +28,15 @@ func TestP99IsTheTruthWithinAnEighth(t *testing.T) {
 	}
 }
 
-func TestP99ForgetsAfterTenSeconds(t *testing.T) {
+func TestP99ForgetsAfterThreeWindows(t *testing.T) {
 	t.Parallel()
 	origin := time.Now()
 	l := newLatencies(origin)
-	at := func(seconds float64) time.Time { return origin.Add(time.Duration(seconds * float64(time.Second))) }
-	expect := func(seconds float64, want time.Duration) {
+	at := func(quarters float64) time.Time { return origin.Add(time.Duration(quarters * float64(latencyWindow/4))) }
+	expect := func(quarters float64, want time.Duration) {
 		t.Helper()
-		if got := l.p99(at(seconds)); got < want || got > want+want/8 {
-			t.Errorf("after %v s: %v, want %v", seconds, got, want)
+		if got := l.p99(at(quarters)); got < want || got > want+want/8 {
+			t.Errorf("after %v quarters of a window: %v, want %v", quarters, got, want)
 		}
 	}
 	expect(0, 0)
