@@ -10,9 +10,10 @@ import (
 
 // Trial is a generation that is made to be compared with another one and then dropped.
 type Trial struct {
-	Name string // of the generation
-	At   int64  // the position up to which it is projected
-	conn *pgx.Conn
+	Name    string // of the generation
+	Against string // the generation that was in service
+	At      int64  // the position up to which it is projected
+	conn    *pgx.Conn
 }
 
 // Trials that nobody holds any more were left behind by a program that was killed.
@@ -111,7 +112,7 @@ func (t *Trial) create(ctx context.Context, current generation) error {
 		if err != nil {
 			return err
 		}
-		t.Name = g.name
+		t.Name, t.Against = g.name, current.name
 		_, err = tx.Exec(ctx, holdTrialSQL, t.Name)
 		return err
 	})

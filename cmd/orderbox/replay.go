@@ -20,6 +20,7 @@ type replayCommand struct {
 	dataFlags
 	databaseFlags
 	logFlags
+	dryRunFlags
 	Detach       bool `help:"Order the replay and leave it to the running service."`
 	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
 	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
@@ -34,6 +35,8 @@ running service does the work; when none runs, this command does. Breaking it of
 this command, goes on where it was.
 
 Examples:
+  orderbox replay --dry-run
+  orderbox replay --dry-run --schema next.schema.json
   orderbox replay
   orderbox replay --rollback`
 }
@@ -42,6 +45,9 @@ Examples:
 func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.Schema != "" && !c.DryRun {
+		return errSchemaAlone
 	}
 	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox replay", projectorConns)
 	if err != nil {
@@ -58,6 +64,8 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	var generation string
 	switch {
+	case c.DryRun:
+		return c.dryRun(ctx, s, pool, p)
 	case c.Cancel:
 		return c.drop(ctx, s, p.Cancel, "the replay was given up", "no replay is under way: nothing was done")
 	case c.DropPrevious:
