@@ -32,7 +32,9 @@ func TestP99ForgetsAfterThreeWindows(t *testing.T) {
 	t.Parallel()
 	origin := time.Now()
 	l := newLatencies(origin)
-	at := func(quarters float64) time.Time { return origin.Add(time.Duration(quarters * float64(latencyWindow/4))) }
+	at := func(quarters float64) time.Time {
+		return origin.Add(time.Duration(quarters * float64(latencyWindow/4)))
+	}
 	expect := func(quarters float64, want time.Duration) {
 		t.Helper()
 		if got := l.p99(at(quarters)); got < want || got > want+want/8 {
