@@ -241,7 +241,7 @@ func TestARetryComesWhereItHappened(t *testing.T) {
 	}
 
 	next := h.newProjector(t, 30) // whose schema is in force already, so that it orders no replay
-	h.mustExec(t, `insert into schemas (version, fingerprint, source, after) values ($1, $2, $3, 3)`, next.schema.version, fingerprint(), next.schema.source)
+	h.deploy(t, next)
 	h.run(t, next)
 	h.mustExec(t, retrySQL, 1)
 	h.mustExec(t, retrySQL, 3)

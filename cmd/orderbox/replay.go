@@ -21,6 +21,7 @@ type replayCommand struct {
 	databaseFlags
 	logFlags
 	dryRunFlags
+	rampFlags
 	Detach       bool `help:"Order the replay and leave it to the running service."`
 	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
 	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
@@ -38,7 +39,8 @@ Examples:
   orderbox replay --dry-run
   orderbox replay --dry-run --schema next.schema.json
   orderbox replay
-  orderbox replay --rollback`
+  orderbox replay --rollback
+  orderbox replay --dead-letters --place /payment/amount`
 }
 
 // Run orders and watches a replay.
@@ -48,6 +50,9 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	if c.Schema != "" && !c.DryRun {
 		return errSchemaAlone
+	}
+	if c.given() && !c.DeadLetters {
+		return errSelectionAlone
 	}
 	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox replay", projectorConns)
 	if err != nil {
@@ -64,6 +69,8 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	var generation string
 	switch {
+	case c.DeadLetters:
+		return c.ramp(ctx, s, p)
 	case c.DryRun:
 		return c.dryRun(ctx, s, pool, p)
 	case c.Cancel:
