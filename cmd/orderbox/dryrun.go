@@ -55,12 +55,12 @@ func (c *replayCommand) dryRun(ctx context.Context, s cli.Streams, pool *pgxpool
 	return printDiff(s.Out, diff)
 }
 
-// printDiff says what would change: counts first, then examples.
+// printDiff says what changes: counts first, then examples.
 func printDiff(w io.Writer, d verify.Diff) error {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("compared up to position %d", d.At)
 	if d.Same() {
-		_, err := fmt.Fprintln(w, "nothing would change: every row would be what it is")
+		_, err := fmt.Fprintln(w, "nothing changes: every row is the same")
 		return err
 	}
 	line("orders         %8d appear, %d vanish, %d change, %d come from another message", d.Orders.Appear, d.Orders.Vanish, d.Orders.Change, d.Orders.Move)

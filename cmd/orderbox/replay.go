@@ -7,11 +7,13 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"orderbox/inbox"
 	"orderbox/internal/cli"
+	"orderbox/internal/verify"
 	"orderbox/projector"
 	"orderbox/sql"
 )
@@ -89,7 +91,7 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 		_, err = fmt.Fprintln(s.Out, "ordered: the running service builds the generation and puts it in service")
 		return err
 	}
-	return watchReplay(ctx, s, p, generation)
+	return watchReplay(ctx, s, pool, p, generation)
 }
 
 func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(context.Context) (bool, error), done, nothing string) error {
@@ -107,7 +109,7 @@ func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(conte
 var errReplayGone = errors.New("the replay was given up, or ordered anew by somebody else")
 
 // watchReplay shows the progress until the generation is in service, and builds it when nobody else does.
-func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, generation string) error {
+func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector, generation string) error {
 	building, stop := context.WithCancel(ctx)
 	built := make(chan struct{})
 	go func() {
@@ -131,8 +133,8 @@ func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, gen
 			bar.show(now)
 		case now.InService == generation:
 			bar.finish(now.Head)
-			_, err := fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
-			return err
+			fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
+			return sayWhatChanged(ctx, s, pool, now)
 		default:
 			return errReplayGone
 		}
@@ -141,6 +143,20 @@ func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, gen
 		case <-ticks.C:
 		}
 	}
+}
+
+// sayWhatChanged compares what is in service with what was before.
+func sayWhatChanged(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, now projector.Progress) error {
+	if now.Previous == "" {
+		return nil
+	}
+	diff, err := verify.Compare(ctx, pool, now.Previous, now.InService, now.PreviousAt, verify.Show{Examples: 3})
+	if err != nil {
+		// Another version's tables may have other columns.
+		_, err = fmt.Fprintf(s.Out, "not compared with %s: %v\n", now.Previous, err)
+		return err
+	}
+	return printDiff(s.Out, diff)
 }
 
 // replayBar shows the progress: a bar with rate and time left to a person, a line every ten seconds to
