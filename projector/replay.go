@@ -122,7 +122,7 @@ func (p *Projector) Build(ctx context.Context) {
 					return err
 				}
 			} else {
-				pace.learn(p.feel(ctx))
+				pace.learn(p.feel(ctx, pace))
 			}
 			if err := p.pause(ctx); err != nil {
 				return err

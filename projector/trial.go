@@ -61,11 +61,11 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, sourc
 	case current.fingerprint != fingerprint() && asInService:
 		return ErrOtherVersion
 	}
-	x := &projection{Projector: p, conn: t.conn, cores: max(1, allCores()/2)}
 	if err := t.create(ctx, current); err != nil {
 		return err
 	}
-	x.gen, x.end = generation{name: t.Name, state: stateTrial}, t.At
+	x := p.newProjection(t.conn, generation{name: t.Name, state: stateTrial}, max(1, allCores()/2))
+	x.end = t.At
 	if asInService {
 		x.gen.base = current.base
 		x.rules, err = openRules(ctx, p.box, current.base)

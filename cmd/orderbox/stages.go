@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -48,6 +49,7 @@ type stages struct {
 	registry *prometheus.Registry
 	checks   map[string]func(context.Context) error
 	pools    []*pgxpool.Pool
+	answers  atomic.Pointer[query.Server] // once there is one
 }
 
 // run runs the stages until ctx ends, or until one cannot go on.
@@ -138,7 +140,9 @@ func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Log: s.log, Metrics: s.registry})
+	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{
+		Log: s.log, Metrics: s.registry, LookupP99: s.lookupP99,
+	})
 	if err != nil {
 		return err
 	}
@@ -166,8 +170,16 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	g.Go(func() error { return stage.Run(ctx) })
+	s.answers.Store(stage)
 	g.Go(func() error { return serveHTTP(ctx, stage.HTTPServer(), s.listener) })
 	return nil
+}
+
+func (s *stages) lookupP99() time.Duration {
+	if stage := s.answers.Load(); stage != nil {
+		return stage.LookupP99()
+	}
+	return 0
 }
 
 // open makes a stage's pool, to be closed when all stages have ended.
