@@ -24,6 +24,8 @@ import (
 type deepReport struct {
 	Diff   verify.Diff   `json:"diff"`
 	Served *servedReport `json:"served,omitempty"`
+	// Repaired is how many messages' rows were put right.
+	Repaired int `json:"repaired,omitempty"`
 }
 
 // servedReport compares what a running service answers with what the log makes.
@@ -61,7 +63,27 @@ func (c *verifyCommand) deep(ctx context.Context, s cli.Streams, pool *pgxpool.P
 			return nil, err
 		}
 	}
-	return &report, nil
+	if c.Repair && !report.Diff.Same() {
+		err = repair(ctx, trial, &report)
+	}
+	return &report, err
+}
+
+// maxRepaired is how many messages a comparison names at most.
+const maxRepaired = 1000
+
+var errTooManyToRepair = cli.Try(errors.New("more than single orders differ"), "orderbox replay, which makes everything anew from the log")
+
+func repair(ctx context.Context, trial *projector.Trial, report *deepReport) error {
+	n := len(report.Diff.Positions)
+	if n >= maxRepaired {
+		return errTooManyToRepair
+	}
+	if err := trial.Repair(ctx, report.Diff.Positions); err != nil {
+		return err
+	}
+	report.Repaired = n
+	return nil
 }
 
 // orderList is a page of the list of orders.
@@ -158,6 +180,9 @@ func printDeep(w io.Writer, d *deepReport) error {
 		if err := printDiff(w, d.Diff); err != nil {
 			return err
 		}
+	}
+	if d.Repaired > 0 {
+		fmt.Fprintf(w, "repaired: the rows of %d messages; the caches read everything anew\n", d.Repaired)
 	}
 	if d.Served == nil {
 		_, err := fmt.Fprintln(w, "served answers: not compared, for no service is named (--url)")
