@@ -8,20 +8,22 @@ import (
 	"time"
 )
 
-// A replay paces itself: it works in small batches with pauses between them while what others feel is more
-// than paceFactor times what they feel when there is no replay. Where somebody looks orders up it begins so,
-// and gets faster as long as nobody suffers.
+// A replay paces itself: where somebody looks orders up it works in small batches with pauses between them,
+// which get longer while what others feel is more than paceFactor times what they feel when there is no
+// replay, and shorter as long as nobody suffers. Where nobody does it works at full speed, unless ingest
+// falls behind.
 const (
-	paceFactor = 1.5
+	paceFactor = 2
 	paceEvery  = 500 * time.Millisecond
 	// What is below these is no trouble to anybody, however many times the idle value it is.
 	paceFloorLookup   = 100 * time.Microsecond
-	paceFloorSchedule = 100 * time.Microsecond
+	paceFloorSchedule = 150 * time.Microsecond
 	paceFloorIngest   = 100 * time.Millisecond
 	longestPause      = time.Second
 	shortestPause     = 5 * time.Millisecond
 	firstPause        = 100 * time.Millisecond
-	// gentleBatch is how many messages share a transaction while there are pauses.
+	// gentleBatch is how many messages share a transaction while somebody looks orders up: a few milliseconds
+	// of work, so that whoever is asked meanwhile does not wait long for a processor.
 	gentleBatch = 100
 )
 
@@ -30,7 +32,8 @@ type pace struct {
 	lookup, schedule, ingest feeling
 	scheduled                runtimemetrics.Float64Histogram // as of the last time
 
-	pause time.Duration
+	pause  time.Duration
+	gentle bool // somebody looks orders up
 }
 
 // feeling is something that others feel, and how it is while no replay is under way.
@@ -70,7 +73,7 @@ func (f *feeling) times() float64 { return float64(f.now) / float64(max(f.idle, 
 // begin starts a replay: gently when somebody looks orders up.
 func (p *pace) begin(now felt) {
 	p.pause = 0
-	if now.lookup > 0 {
+	if p.gentle = now.lookup > 0; p.gentle {
 		p.pause = firstPause
 	}
 }
@@ -78,7 +81,10 @@ func (p *pace) begin(now felt) {
 // adjust decides how long to pause between batches, given what is felt now, and says why it gets slower.
 func (p *pace) adjust(now felt) (status string) {
 	p.lookup.now, p.schedule.now, p.ingest.now = now.lookup, now.schedule, now.ingest
-	if now.lookup == 0 {
+	least := time.Duration(0)
+	if p.gentle = now.lookup > 0; p.gentle {
+		least = shortestPause
+	} else {
 		p.schedule.now = 0
 	}
 	worst := &p.ingest
@@ -89,7 +95,7 @@ func (p *pace) adjust(now felt) (status string) {
 	}
 	if worst.times() <= paceFactor {
 		if p.pause = p.pause * 3 / 4; p.pause < shortestPause {
-			p.pause = 0
+			p.pause = least
 		}
 		return ""
 	}
@@ -99,7 +105,7 @@ func (p *pace) adjust(now felt) (status string) {
 
 // batch is how many messages are to share a transaction.
 func (p *pace) batch(usual int) int {
-	if p.pause > 0 {
+	if p.gentle {
 		return min(gentleBatch, usual)
 	}
 	return usual

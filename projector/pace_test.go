@@ -20,12 +20,15 @@ func TestAReplaySlowsDownWhenOthersSufferAndSpeedsUpAgain(t *testing.T) {
 		t.Error("somebody looks up, and it begins at full speed")
 	}
 	for range 20 {
-		if status := p.adjust(felt{lookup: 5 * ms, schedule: ms, ingest: 140 * ms}); status != "" {
+		if status := p.adjust(felt{lookup: 7 * ms, schedule: ms, ingest: 190 * ms}); status != "" {
 			t.Fatalf("within bounds: %q", status)
 		}
 	}
-	if p.pause != 0 {
+	if p.pause != shortestPause {
 		t.Errorf("nobody suffers, and it pauses %v", p.pause)
+	}
+	if p.adjust(felt{}); p.pause != 0 || p.batch(2000) != 2000 {
+		t.Errorf("nobody looks up any more, and it pauses %v", p.pause)
 	}
 	if status := p.adjust(felt{schedule: time.Second}); status != "" {
 		t.Errorf("without lookups the processors matter: %q", status)

@@ -187,7 +187,7 @@ func (b *replayBar) show(p projector.Progress) {
 			b.bar.Describe("replay " + p.Status)
 		}
 		_ = b.bar.Set64(p.Position)
-	} else if time.Since(b.last) >= plainEvery || p.Status != b.status {
+	} else if time.Since(b.last) >= plainEvery {
 		fmt.Fprintf(b.s.Err, "replay: at position %d of %d %s\n", p.Position, p.Head, p.Status)
 		b.last = time.Now()
 	}

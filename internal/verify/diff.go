@@ -24,10 +24,10 @@ type Diff struct {
 	// Attempts are the retries and amendments that are refused on one side only, or for something else.
 	Attempts int64 `json:"attempts"`
 	// Tables are all tables of a generation, row by row.
-	Tables   []TableDiff `json:"tables"`
+	Tables []TableDiff `json:"tables"`
 	// Positions are the first thousand messages of which any row differs.
-	Positions []int64 `json:"positions,omitempty"`
-	Examples Examples    `json:"examples"`
+	Positions []int64  `json:"positions,omitempty"`
+	Examples  Examples `json:"examples"`
 }
 
 // OrderCounts counts orders by their order_uid; each in one number at most.
