@@ -25,6 +25,8 @@ type Options struct {
 	Tokens []Token
 	// Operator takes decisions about dead letters. It is called concurrently. Nil: they are not offered.
 	Operator Operator
+	// Replays orders replays. Nil: they are not offered.
+	Replays *Replays
 	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
 	// time. Nil: the balance is not offered.
 	Stats func(context.Context) (Stats, error)
@@ -162,6 +164,14 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/dead-letters/{id}", s.operator(s.deadLetterJSON)},
 		// The refused message itself, or what was entered in its stead (?entry=), byte for byte (operator).
 		{"GET", "/api/v1/dead-letters/{id}/payload", s.operator(s.deadLetterPayload)},
+
+		// How the replay goes; and: order one, go back to what was before, give one up, drop what was before
+		// (operator).
+		{"GET", "/api/v1/replay", s.operator(s.replayJSON)},
+		{"POST", "/api/v1/replay/order", s.replayAction(orderReplay)},
+		{"POST", "/api/v1/replay/rollback", s.replayAction(rollBackReplay)},
+		{"POST", "/api/v1/replay/cancel", s.replayAction(cancelReplay)},
+		{"POST", "/api/v1/replay/drop-previous", s.replayAction(dropPrevious)},
 
 		// Alive: the process answers.
 		{"GET", "/healthz", s.alive},

@@ -162,12 +162,12 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	operator, err := s.openOperator(ctx)
+	operator, replays, err := s.openOperator(ctx)
 	if err != nil {
 		return err
 	}
 	stage, err := query.New(pool, query.Options{
-		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Checks: s.checks,
+		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Replays: replays, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
@@ -190,13 +190,14 @@ func (s *stages) lookupP99() time.Duration {
 	return 0
 }
 
-// openOperator returns what takes operators' decisions: nothing where they cannot be recorded.
-func (s *stages) openOperator(ctx context.Context) (query.Operator, error) {
+// openOperator returns what takes operators' decisions and orders: nothing where they cannot be recorded.
+func (s *stages) openOperator(ctx context.Context) (query.Operator, *query.Replays, error) {
 	pool, err := s.open(ctx, "operator", operatorConns)
 	if err != nil || pool.Config().ConnConfig.User == readerRole {
-		return nil, err
+		return nil, nil, err
 	}
-	return inbox.New(pool, s.log), nil
+	replays, err := s.replays(pool)
+	return inbox.New(pool, s.log), replays, err
 }
 
 // open makes a stage's pool, to be closed when all stages have ended.
