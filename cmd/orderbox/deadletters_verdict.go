@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"orderbox/internal/cli"
+)
+
+// verdictFlags say how long what was entered is waited for.
+type verdictFlags struct {
+	Wait time.Duration `default:"10s" help:"How long to wait for the verdicts; 0s is not at all. Default: ${default}." placeholder:"TIME"`
+}
+
+// entry is a retry or an amendment of a dead letter, by its position in the log.
+type entry struct{ letter, position int64 }
+
+const verdictPoll = 100 * time.Millisecond
+
+// await prints the verdict on each entry, as it comes. The error is that some were refused, or that some
+// have none yet.
+func (f verdictFlags) await(ctx context.Context, s cli.Streams, api operatorAPI, entered []entry) error {
+	deadline := time.Now().Add(f.Wait)
+	refused, pending := 0, 0
+	for _, e := range entered {
+		if f.Wait == 0 {
+			fmt.Fprintf(s.Out, "%d was entered at position %d\n", e.letter, e.position)
+			continue
+		}
+		d, err := api.waitVerdict(ctx, e, deadline)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.Out, "%d %s\n", e.letter, d.verdict())
+		switch d.Outcome {
+		case outcomePending:
+			pending++
+		case outcomeRefused:
+			refused++
+		}
+	}
+	switch {
+	case refused > 0:
+		return cli.Try(fmt.Errorf("%d of %d refused again", refused, len(entered)),
+			"orderbox dead-letters show ID, then amend it or correct the schema")
+	case pending > 0:
+		return cli.Try(fmt.Errorf("%d of %d without a verdict after %s", pending, len(entered), f.Wait),
+			"orderbox dead-letters show ID, later: what was entered stays so")
+	}
+	return nil
+}
+
+// What becomes of a retry or an amendment, in the service's words.
+const (
+	outcomePending   = "pending"
+	outcomeOrder     = "order"
+	outcomeDuplicate = "duplicate"
+	outcomeRefused   = "dead_letter"
+)
+
+// waitVerdict asks, at least once, until there is a verdict on an entry.
+func (a operatorAPI) waitVerdict(ctx context.Context, e entry, deadline time.Time) (pastDecision, error) {
+	for {
+		var l letter
+		if err := a.get(ctx, letterPath(e.letter), nil, &l); err != nil {
+			return pastDecision{}, err
+		}
+		found := pastDecision{Outcome: outcomePending}
+		for _, d := range l.History {
+			if d.Entry == e.position {
+				found = d
+			}
+		}
+		if found.Outcome != outcomePending || time.Now().After(deadline) {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done(): // the next question says so
+		case <-time.After(verdictPoll):
+		}
+	}
+}
+
+// verdict says what became of a retry or an amendment.
+func (d pastDecision) verdict() string {
+	switch d.Outcome {
+	case outcomeOrder:
+		return "became order " + plain(d.OrderUID)
+	case outcomeDuplicate:
+		return "is a duplicate of order " + plain(d.OrderUID)
+	case outcomeRefused:
+		return "was refused again: " + plain(d.Sentence)
+	case outcomePending:
+		return "has no verdict yet"
+	}
+	return plain(d.Outcome)
+}
