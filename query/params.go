@@ -13,6 +13,8 @@ import (
 const (
 	defaultLimit = 20
 	maxLimit     = 100
+	// maxPosition is before no message.
+	maxPosition = math.MaxInt64
 )
 
 // params are the parameters of a request's query, each known and there once.
@@ -26,7 +28,11 @@ func parseParams(r *http.Request, allowed ...string) (params, error) {
 	}
 	for name, given := range values {
 		if !slices.Contains(allowed, name) {
-			return nil, badRequest("There is a parameter that is not known here.", "Use only these: "+strings.Join(allowed, ", ")+".")
+			fix := "Use only these: " + strings.Join(allowed, ", ") + "."
+			if len(allowed) == 0 {
+				fix = "Leave it out: what is wanted here stands in the body."
+			}
+			return nil, badRequest("There is a parameter that is not known here.", fix)
 		}
 		if len(given) > 1 {
 			return nil, badRequest("The parameter "+name+" is given more than once.", "Give it once.")
@@ -45,7 +51,7 @@ func (p params) text(name string) string { return url.Values(p).Get(name) }
 
 // page returns how many to list, and the position before which the list goes on.
 func (p params) page() (before int64, limit int, err error) {
-	before, limit = math.MaxInt64, defaultLimit
+	before, limit = maxPosition, defaultLimit
 	if p["limit"] != nil {
 		if limit, err = strconv.Atoi(p.text("limit")); err != nil || limit < 1 || limit > maxLimit {
 			return 0, 0, badRequest("The parameter limit is not a number from 1 to 100.", "Leave it out for 20.")
