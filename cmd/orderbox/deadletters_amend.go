@@ -13,7 +13,7 @@ import (
 type amendCommand struct {
 	operatorFlags
 	verdictFlags
-	ID   int64  `arg:"" help:"The dead letter's."`
+	ID   int64  `arg:"" help:"Id of the dead letter."`
 	File string `arg:"" help:"What the message should have been; - is standard input."`
 	Note string `help:"Why. It is kept with the dead letter." placeholder:"TEXT"`
 }
@@ -27,8 +27,8 @@ Example:
   orderbox dead-letters payload 17 | sed s/18.17/1817/ | orderbox dead-letters amend 17 - --note 'roubles for copecks'`
 }
 
-// maxAmendment is above what the service takes, which refuses the rest itself.
-const maxAmendment = 2 << 20
+// maxAmendment is a byte more than the service takes, which says so itself.
+const maxAmendment = 1<<20 + 1
 
 // Run enters the amendment, and waits for the verdict.
 func (c *amendCommand) Run(ctx context.Context, s cli.Streams) error {

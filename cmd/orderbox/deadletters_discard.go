@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"orderbox/internal/cli"
 )
@@ -42,14 +43,26 @@ func (c *reopenCommand) Run(ctx context.Context, s cli.Streams) error {
 	return c.settle(ctx, s, decision{"reopen", "reopened"}, c.Note)
 }
 
-// settle takes a decision that no verdict follows.
+// settle takes a decision that no verdict follows, and waits until it shows.
 func (t *targetFlags) settle(ctx context.Context, s cli.Streams, d decision, note string) error {
 	api, err := t.api()
 	if err != nil {
 		return err
 	}
 	if len(t.IDs) == 0 {
-		return t.all(ctx, s, api, d, note)
+		_, err := t.all(ctx, s, api, d, note)
+		return err
 	}
-	return t.each(ctx, api, d, note, func(id int64, _ decided) { fmt.Fprintf(s.Out, "%d was %s\n", id, d.done) })
+	taken, err := t.each(ctx, api, d, note)
+	deadline := time.Now().Add(settleWait)
+	for _, e := range taken {
+		if _, err := api.waitVerdict(ctx, e, deadline); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.Out, "%d was %s\n", e.letter, d.done)
+	}
+	return err
 }
+
+// settleWait is how long a decision may take to show in lists. It is taken at once.
+const settleWait = 3 * time.Second

@@ -8,7 +8,8 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"time"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -87,21 +88,23 @@ func printLines(w io.Writer, objects []json.RawMessage) error {
 	return err
 }
 
-// letterTable lists dead letters for people. Its columns have fixed widths, for nobody knows the next page.
+// letterTable lists dead letters for people. A column is as wide as what was in it so far, for nobody knows
+// the next page.
 type letterTable struct {
 	out    io.Writer
 	width  int // of the terminal, 0 without one
+	widths [5]int
 	headed bool
 }
 
-const letterRow = "%-8v  %-20s  %-9s  %-9s  %-30s  %s"
+// maxWhere keeps the keys of a message from filling the line.
+const maxWhere = 30
 
 func (t *letterTable) print(objects []json.RawMessage) error {
-	var b bytes.Buffer
-	line := func(values ...any) { b.WriteString(cut(fmt.Sprintf(letterRow, values...), t.width) + "\n") }
+	var rows [][]string
 	if !t.headed && len(objects) > 0 {
 		t.headed = true
-		line("ID", "RECEIVED", "STATE", "REASON", "WHERE", "WHAT")
+		rows = append(rows, []string{"ID", "RECEIVED", "STATE", "REASON", "WHERE", "WHAT"})
 	}
 	for _, object := range objects {
 		var l letter
@@ -112,7 +115,20 @@ func (t *letterTable) print(objects []json.RawMessage) error {
 		if len(l.Violations) > 0 {
 			where = l.Violations[0].where()
 		}
-		line(l.ID, l.ReceivedAt.UTC().Format(time.RFC3339), l.State, l.Reason, cut(where, 30), plain(l.Sentence))
+		rows = append(rows, []string{strconv.FormatInt(l.ID, 10), stamp(l.ReceivedAt), l.State, l.Reason, cut(where, maxWhere), plain(l.Sentence)})
+	}
+	for _, row := range rows {
+		for i := range t.widths {
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	var b bytes.Buffer
+	for _, row := range rows {
+		var line strings.Builder
+		for i, width := range t.widths {
+			fmt.Fprintf(&line, "%-*s  ", width, row[i])
+		}
+		b.WriteString(cut(line.String()+row[len(t.widths)], t.width) + "\n")
 	}
 	_, err := t.out.Write(b.Bytes())
 	return err

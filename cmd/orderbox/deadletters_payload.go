@@ -17,7 +17,7 @@ import (
 
 type payloadCommand struct {
 	operatorFlags
-	ID     int64  `arg:"" help:"The dead letter's."`
+	ID     int64  `arg:"" help:"Id of the dead letter."`
 	Entry  int64  `help:"Of its retry or amendment at this position of the log, rather than of the message itself." placeholder:"POSITION"`
 	Output string `short:"o" help:"Write it into this file, which only you can read, rather than to standard output." placeholder:"FILE" type:"path"`
 }

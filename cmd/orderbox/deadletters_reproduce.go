@@ -13,7 +13,7 @@ import (
 
 type reproduceCommand struct {
 	operatorFlags
-	ID     int64  `arg:"" help:"The dead letter's."`
+	ID     int64  `arg:"" help:"Id of the dead letter."`
 	Output string `short:"o" help:"File to write; - is standard output. Default: dead_letter_ID_test.go." placeholder:"FILE"`
 }
 

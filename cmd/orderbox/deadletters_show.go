@@ -13,7 +13,7 @@ import (
 
 type showLetterCommand struct {
 	operatorFlags
-	ID   int64 `arg:"" help:"The dead letter's."`
+	ID   int64 `arg:"" help:"Id of the dead letter."`
 	JSON bool  `name:"json" help:"Print it as JSON."`
 }
 

@@ -13,7 +13,8 @@ type verdictFlags struct {
 	Wait time.Duration `default:"10s" help:"How long to wait for the verdicts; 0s is not at all. Default: ${default}." placeholder:"TIME"`
 }
 
-// entry is a retry or an amendment of a dead letter, by its position in the log.
+// entry is a retry or an amendment of a dead letter, by its position in the log. The position is 0 for a
+// decision that enters nothing.
 type entry struct{ letter, position int64 }
 
 const verdictPoll = 100 * time.Millisecond
@@ -22,7 +23,7 @@ const verdictPoll = 100 * time.Millisecond
 // have none yet.
 func (f verdictFlags) await(ctx context.Context, s cli.Streams, api operatorAPI, entered []entry) error {
 	deadline := time.Now().Add(f.Wait)
-	refused, pending := 0, 0
+	var refused, pending []entry
 	for _, e := range entered {
 		if f.Wait == 0 {
 			fmt.Fprintf(s.Out, "%d was entered at position %d\n", e.letter, e.position)
@@ -35,18 +36,18 @@ func (f verdictFlags) await(ctx context.Context, s cli.Streams, api operatorAPI,
 		fmt.Fprintf(s.Out, "%d %s\n", e.letter, d.verdict())
 		switch d.Outcome {
 		case outcomePending:
-			pending++
+			pending = append(pending, e)
 		case outcomeRefused:
-			refused++
+			refused = append(refused, e)
 		}
 	}
 	switch {
-	case refused > 0:
-		return cli.Try(fmt.Errorf("%d of %d refused again", refused, len(entered)),
-			"orderbox dead-letters show ID, then amend it or correct the schema")
-	case pending > 0:
-		return cli.Try(fmt.Errorf("%d of %d without a verdict after %s", pending, len(entered), f.Wait),
-			"orderbox dead-letters show ID, later: what was entered stays so")
+	case len(refused) > 0:
+		return cli.Try(fmt.Errorf("%d of %d refused again", len(refused), len(entered)),
+			fmt.Sprintf("orderbox dead-letters show %d, then amend it, or correct the schema", refused[0].letter))
+	case len(pending) > 0:
+		return cli.Try(fmt.Errorf("%d of %d without a verdict after %s", len(pending), len(entered), f.Wait),
+			fmt.Sprintf("orderbox dead-letters show %d, later: what was entered stays so", pending[0].letter))
 	}
 	return nil
 }
@@ -59,7 +60,8 @@ const (
 	outcomeRefused   = "dead_letter"
 )
 
-// waitVerdict asks, at least once, until there is a verdict on an entry.
+// waitVerdict asks, at least once, until there is a verdict on an entry or until the latest decision that
+// enters nothing was applied.
 func (a operatorAPI) waitVerdict(ctx context.Context, e entry, deadline time.Time) (pastDecision, error) {
 	for {
 		var l letter

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,8 +43,8 @@ func (f operatorFlags) api() (operatorAPI, error) {
 }
 
 const (
-	// askTimeout is above what the service gives itself to answer.
-	askTimeout = 40 * time.Second
+	// askTimeout is above the two minutes that the service gives itself for a decision about many.
+	askTimeout = 150 * time.Second
 	// maxAnswer is above a page of dead letters with everything that is wrong with each, and above a payload.
 	maxAnswer = 64 << 20
 )
@@ -100,13 +101,22 @@ func (a operatorAPI) ask(ctx context.Context, method, path string, query url.Val
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, cli.Try(errors.New("broken off: what the service was asked to do it may do all the same"), "orderbox dead-letters list")
-	case err != nil:
+		return nil, cli.Try(errors.New("broken off: what the service was asked to do it may do all the same"), "orderbox dead-letters list --state any")
+	case isUnreached(err):
 		return nil, cli.Try(fmt.Errorf("no service answers at %s", a.base), "orderbox up, or --url and ORDERBOX_URL name one that runs")
+	case err != nil:
+		return nil, cli.Try(fmt.Errorf("%s did not answer to the end: what it was asked to do it may have done", a.base),
+			"orderbox ready --wait 30s, then orderbox dead-letters list --state any")
 	case response.StatusCode >= http.StatusBadRequest:
 		return nil, a.refusal(response.StatusCode, body)
 	}
 	return body, nil
+}
+
+// isUnreached says that a question never arrived.
+func isUnreached(err error) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	return ok && network.Op == "dial"
 }
 
 // refusal makes an error of the problem that the service answered with (RFC 9457): its fix is the advice.
