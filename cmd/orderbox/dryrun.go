@@ -123,11 +123,12 @@ func printMessages(line func(format string, args ...any), what string, messages 
 }
 
 func verdict(v verify.Verdict) string {
-	text := strings.ReplaceAll(cmp.Or(v.Kind, "nothing"), "_", " ")
+	var text strings.Builder
+	text.WriteString(strings.ReplaceAll(cmp.Or(v.Kind, "nothing"), "_", " "))
 	for _, detail := range []string{v.OrderUID, v.Reason, v.State} {
 		if detail != "" {
-			text += " " + detail
+			text.WriteString(" " + detail)
 		}
 	}
-	return text
+	return text.String()
 }
