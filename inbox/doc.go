@@ -1,6 +1,7 @@
 // Package inbox is the log: every message exactly as it came, in the order in which it was committed.
 //
-// In: messages from ingest. Out: the same, to whoever reads from a position on.
+// In: messages from ingest, and what operators decide about messages. Out: the messages, to whoever reads
+// from a position on.
 //
 // Laws kept here: 2 (verbatim and append-only). The payload is any bytes whatever; the service's role
 // may insert and select, and the statements here do nothing else.
@@ -14,6 +15,11 @@
 //
 // Identity. A delivery is (source, channel, sequence, stamp): a redelivery meets the unique key and
 // changes nothing, while a broker that lost its store and counts from 1 again brings new messages.
+//
+// Decisions. A retry or an amendment is an entry of its own, with the source operator and a pointer to its
+// original, and a decision that points to it; a discard or its reversal is a decision alone. They are
+// written like messages: append-only, under the same lock, in one transaction with the notification. What
+// they come to is the projector's business, and nothing here depends on it.
 //
 // Concurrency: every method may be called from any number of goroutines and processes.
 //

@@ -14,6 +14,10 @@ const Notifications = "orderbox_inbox"
 // SourceSTAN is the source of what came over a NATS Streaming channel.
 const SourceSTAN = "stan"
 
+// sourceOperator is the source of retries and amendments. Their channels are the kinds of decision, each
+// counted from 1 without holes.
+const sourceOperator = "operator"
+
 // Message is one message as the world delivered it. Its first four fields are its identity.
 type Message struct {
 	Source    string
