@@ -27,7 +27,7 @@ func TestDeadLetterSaysAllThatIsWrong(t *testing.T) {
 	first := p.mustProject(t, mustModel(t, "a"))
 	id := p.mustRefuse(t, []byte("seven b"), "conflict",
 		`[{"pointer": "/items/0/price", "keyword": "minimum", "message": "is below 0"}]`, &first)
-	s := newServer(t, p, Options{OperatorToken: "right"})
+	s := newServer(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	got := mustDecode[deadLetter](t, http.StatusOK, operatorGet(t, s, fmt.Sprint("/api/v1/dead-letters/", id)))
 	if time.Since(got.ReceivedAt) > time.Hour || got.ReceivedAt.Location() != time.UTC {
 		t.Errorf("received at %v", got.ReceivedAt)
@@ -56,7 +56,7 @@ func TestDeadLettersComeNewestFirstByReason(t *testing.T) {
 			syntax = append([]int64{id}, syntax...)
 		}
 	}
-	s := newServer(t, p, Options{OperatorToken: "right"})
+	s := newServer(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	list := func(query string) (ids []int64) {
 		for after := ""; ; {
 			page := mustDecode[deadLetterList](t, http.StatusOK, operatorGet(t, s, "/api/v1/dead-letters?limit=2"+query+after))
@@ -83,7 +83,7 @@ func TestDeadLettersComeNewestFirstByReason(t *testing.T) {
 
 func TestNoDeadLettersIsAnEmptyList(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, newProjection(t), Options{OperatorToken: "right"})
+	s := newServer(t, newProjection(t), Options{Tokens: []Token{{"ann", "right"}}})
 	if got := body(t, http.StatusOK, operatorGet(t, s, "/api/v1/dead-letters")); string(got) != `{"dead_letters":[],"next":null}`+"\n" {
 		t.Errorf("%s", got)
 	}
@@ -92,7 +92,7 @@ func TestNoDeadLettersIsAnEmptyList(t *testing.T) {
 func TestPayloadComesBackVerbatim(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
-	s := newServer(t, p, Options{OperatorToken: "right"})
+	s := newServer(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	for _, payload := range [][]byte{{}, {0}, []byte("\xff\xfe<script>"), bytes.Repeat([]byte{0, 1, 0xfe}, 200_000)} {
 		id := p.mustRefuse(t, payload, "syntax", "[]", nil)
 		r := operatorGet(t, s, fmt.Sprintf("/api/v1/dead-letters/%d/payload", id))
@@ -116,7 +116,7 @@ func TestWhatIsNoDeadLetterIsNotShown(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	order := p.mustProject(t, mustModel(t, "a"))
-	s := newServer(t, p, Options{OperatorToken: "right"})
+	s := newServer(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	for id, status := range map[string]int{
 		fmt.Sprint(order): http.StatusNotFound, "999999": http.StatusNotFound,
 		"0": http.StatusBadRequest, "-1": http.StatusBadRequest, "x": http.StatusBadRequest, "01": http.StatusBadRequest,
@@ -128,6 +128,6 @@ func TestWhatIsNoDeadLetterIsNotShown(t *testing.T) {
 
 func TestDeadLettersBeforeTheFirstProjectionAreNotThereYet(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, newEmptyDatabase(t), Options{OperatorToken: "right"})
+	s := newServer(t, newEmptyDatabase(t), Options{Tokens: []Token{{"ann", "right"}}})
 	body(t, http.StatusServiceUnavailable, operatorGet(t, s, "/api/v1/dead-letters"))
 }

@@ -44,7 +44,7 @@ func TestReaderRoleIsEnough(t *testing.T) {
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
 	id := p.mustRefuse(t, []byte("x"), "syntax", "[]", nil)
-	s, err := New(testservers.Open(t, p.ReaderURL, 4), Options{OperatorToken: "t", Poll: time.Hour})
+	s, err := New(testservers.Open(t, p.ReaderURL, 4), Options{Tokens: []Token{{"ann", "t"}}, Poll: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,11 +17,24 @@ func (s *Server) adapt(rt route) http.Handler {
 		start := time.Now()
 		a := &answer{ResponseWriter: w}
 		secure(a.Header())
-		if err := call(rt, a, r); err != nil {
+		err := s.refuseForeign(r)
+		if err == nil {
+			err = call(rt, a, r)
+		}
+		if err != nil {
 			s.fail(a, r, rt.path, err)
 		}
 		observe(a.status, start)
 	})
+}
+
+// refuseForeign keeps other sites from making a browser change something here with its cookie.
+func (s *Server) refuseForeign(r *http.Request) error {
+	if s.origins.Check(r) == nil {
+		return nil
+	}
+	return newProblem(http.StatusForbidden, "cross-origin", "Another site sent this", "Nothing was changed.",
+		"Do it from Orderbox's own pages, or from a program that sends no Origin.")
 }
 
 // call runs a route's handler, and makes an error of a panic.

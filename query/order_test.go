@@ -185,7 +185,7 @@ func TestLatestOrdersComeNewestFirstPageByPage(t *testing.T) {
 
 func TestBadParameterIsNamed(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, newProjection(t), Options{OperatorToken: "t"})
+	s := newRunning(t, newProjection(t), Options{Tokens: []Token{{"ann", "t"}}})
 	for query, named := range map[string]string{
 		"limit=0": "limit", "limit=101": "limit", "limit=x": "limit", "limit=": "limit", "limit=1&limit=2": "limit",
 		"after=-1": "after", "after=0": "after", "after=x": "after", "after=+1": "after", "after=9223372036854775808": "after",

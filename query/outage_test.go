@@ -19,7 +19,7 @@ func TestLookupsGoOnWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
 	p.mustProject(t, mustModel(t, "a"))
-	s := newRunning(t, p, Options{OperatorToken: "t"})
+	s := newRunning(t, p, Options{Tokens: []Token{{"ann", "t"}}})
 	admin := testservers.Open(t, p.AdminURL, 4)
 
 	mustAllowConnections(t, admin.Config().ConnConfig, false)

@@ -20,8 +20,11 @@ import (
 type Options struct {
 	Log     *slog.Logger         // nil discards
 	Metrics *prometheus.Registry // what /metrics shows and this stage adds to; nil is one of its own
-	// OperatorToken opens the operator's paths to who sends it; empty keeps them shut to everybody.
-	OperatorToken string
+	// Tokens open the operator's paths to who sends one; none keeps them shut to everybody. Names and
+	// secrets are not empty, and each is there once.
+	Tokens []Token
+	// Operator takes decisions about dead letters. It is called concurrently. Nil: they are not offered.
+	Operator Operator
 	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
 	// time. Nil: the balance is not offered.
 	Stats func(context.Context) (Stats, error)
@@ -38,6 +41,8 @@ type Server struct {
 	o        Options
 	log      *slog.Logger
 	site     *static.Site
+	keys     keyring
+	origins  http.CrossOriginProtection
 	metrics  *metrics
 	follower *follower
 }
@@ -67,6 +72,9 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	s.follower = newFollower(pool, s.log, o.Poll)
 	var err error
 	if s.site, err = static.New(); err != nil {
+		problems = append(problems, err)
+	}
+	if s.keys, err = newKeyring(o.Tokens); err != nil {
 		problems = append(problems, err)
 	}
 	if s.metrics, err = newMetrics(o.Metrics, s.follower); err != nil {
@@ -139,6 +147,10 @@ func (s *Server) routes() []route {
 		{"GET", "/orders", s.orderPage},
 		// Style, script and pictures, named by their content.
 		{"GET", "/assets/{name}", s.asset},
+
+		// A browser's login with an operator's token, a form: token, next; and its end.
+		{"POST", "/login", s.login},
+		{"POST", "/logout", s.logout},
 
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},

@@ -28,26 +28,30 @@ func idle(tb testing.TB, o Options) *Server {
 
 func TestOperatorsPathsOpenToTheTokenAlone(t *testing.T) {
 	t.Parallel()
-	off, on := idle(t, Options{}), newServer(t, newProjection(t), Options{OperatorToken: "right"})
+	off, on := idle(t, Options{}), newServer(t, newProjection(t), Options{Tokens: []Token{{"ann", "right"}}})
 	for _, rt := range on.routes() {
 		if !strings.Contains(rt.path, "dead-letters") {
 			continue
 		}
 		path := strings.ReplaceAll(rt.path, "{id}", "1")
-		if p := mustDecode[problem](t, http.StatusForbidden, get(t, off, path, "Authorization", "Bearer ")); !strings.Contains(p.Fix, "ORDERBOX_OPERATOR_TOKEN") {
+		if p := mustDecode[problem](t, http.StatusForbidden, do(t, off, rt.method, path, "Authorization", "Bearer ")); !strings.Contains(p.Fix, "ORDERBOX_OPERATOR_TOKEN") {
 			t.Errorf("%s is off: %+v", path, p)
 		}
 		for _, header := range [][]string{{}, {"Authorization", ""}, {"Authorization", "Bearer wrong"}, {"Authorization", "Bearer"},
-			{"Authorization", "Basic right"}, {"Authorization", "right"}} {
-			r := get(t, on, path, header...)
+			{"Authorization", "Basic right"}, {"Authorization", "right"}, {"Cookie", cookieName + "=right"}} {
+			r := do(t, on, rt.method, path, header...)
 			body(t, http.StatusUnauthorized, r)
 			if !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer ") || r.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s with %q: headers %v", path, header, r.Header)
 			}
 		}
 		for _, scheme := range []string{"Bearer", "bearer"} {
-			if r := get(t, on, path, "Authorization", scheme+" right"); r.StatusCode != http.StatusOK && r.StatusCode != http.StatusNotFound {
+			r := do(t, on, rt.method, path, "Authorization", scheme+" right")
+			if r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden || r.StatusCode >= 500 {
 				t.Errorf("%s with the token: %d", path, r.StatusCode)
+			}
+			if r.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s may be kept by caches", path)
 			}
 		}
 	}
@@ -55,13 +59,20 @@ func TestOperatorsPathsOpenToTheTokenAlone(t *testing.T) {
 
 func TestEveryRouteRefusesOtherMethodsAndOffersHead(t *testing.T) {
 	t.Parallel()
-	s := newRunning(t, newProjection(t), Options{OperatorToken: "right"})
+	s := newRunning(t, newProjection(t), Options{Tokens: []Token{{"ann", "right"}}})
 	for _, rt := range s.routes() {
 		path := strings.NewReplacer("{order_uid}", "a", "{id}", "1", "{name}", "a").Replace(rt.path)
-		r := do(t, s, http.MethodPost, path)
+		other, allowed := http.MethodPost, "GET, HEAD"
+		if rt.method == http.MethodPost {
+			other, allowed = http.MethodGet, http.MethodPost
+		}
+		r := do(t, s, other, path)
 		body(t, http.StatusMethodNotAllowed, r)
-		if got := r.Header.Get("Allow"); got != "GET, HEAD" {
+		if got := r.Header.Get("Allow"); got != allowed {
 			t.Errorf("%s allows %q", path, got)
+		}
+		if rt.method == http.MethodPost {
+			continue
 		}
 		head, get := do(t, s, http.MethodHead, path), get(t, s, path)
 		if head.StatusCode != get.StatusCode {

@@ -37,14 +37,17 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 	log := c.logger(s)
+	tokens, err := c.tokens(log)
+	if err != nil {
+		return err
+	}
 	st := stages{
 		ingest:      slices.Contains(c.Stages, "ingest"),
 		projector:   slices.Contains(c.Stages, "projector"),
 		query:       slices.Contains(c.Stages, "query"),
-		databaseURL: c.DatabaseURL, broker: c.brokerFlags, token: c.OperatorToken, log: log,
+		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log,
 	}
 	if st.query {
-		var err error
 		if st.listener, err = listen(ctx, c.Listen); err != nil {
 			return err
 		}

@@ -28,7 +28,11 @@ const (
 	ingestConns    = 2 // an append, and the question about a gap
 	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
+	operatorConns  = 2 // operators' decisions, which may wait for appenders
 )
+
+// readerRole may read everything and nothing else.
+const readerRole = "orderbox_reader"
 
 const (
 	connectTimeout  = 5 * time.Second
@@ -41,8 +45,8 @@ type stages struct {
 
 	databaseURL string
 	broker      brokerFlags
-	token       string       // of the operator
-	listener    net.Listener // for query
+	tokens      []query.Token // of operators
+	listener    net.Listener  // for query
 	log         *slog.Logger
 
 	registry *prometheus.Registry
@@ -154,8 +158,12 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	operator, err := s.openOperator(ctx)
+	if err != nil {
+		return err
+	}
 	stage, err := query.New(pool, query.Options{
-		Log: s.log, Metrics: s.registry, OperatorToken: s.token, Checks: s.checks,
+		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
@@ -168,6 +176,15 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	g.Go(func() error { return stage.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, stage.HTTPServer(), s.listener) })
 	return nil
+}
+
+// openOperator returns what takes operators' decisions: nothing where they cannot be recorded.
+func (s *stages) openOperator(ctx context.Context) (query.Operator, error) {
+	pool, err := s.open(ctx, "operator", operatorConns)
+	if err != nil || pool.Config().ConnConfig.User == readerRole {
+		return nil, err
+	}
+	return inbox.New(pool, s.log), nil
 }
 
 // open makes a stage's pool, to be closed when all stages have ended.

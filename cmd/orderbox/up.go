@@ -53,6 +53,13 @@ const (
 // stages, which still need both servers, then the broker, then the database.
 func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	log := c.logger(s)
+	if c.OperatorToken == "" {
+		c.OperatorToken = rand.Text()
+	}
+	tokens, err := c.tokens(log)
+	if err != nil {
+		return err
+	}
 	lock, err := local.Lock(c.Data)
 	if err != nil {
 		return err
@@ -88,12 +95,9 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	defer broker.Stop()
 
-	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, token: c.OperatorToken,
+	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, tokens: tokens,
 		broker:   brokerFlags{NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel, ClientID: "orderbox-up"},
 		listener: listener, log: log}
-	if st.token == "" {
-		st.token = rand.Text()
-	}
 	if err := c.writeEnv(&st); err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func (c *upCommand) writeEnv(st *stages) error {
 		{Key: "ORDERBOX_STAN_CLUSTER", Value: st.broker.Cluster},
 		{Key: "ORDERBOX_CHANNEL", Value: st.broker.Channel},
 		{Key: "ORDERBOX_URL", Value: "http://" + st.listener.Addr().String()},
-		{Key: "ORDERBOX_OPERATOR_TOKEN", Value: st.token},
+		{Key: "ORDERBOX_OPERATOR_TOKEN", Value: c.OperatorToken},
 	})
 }
 
@@ -208,5 +212,5 @@ Orderbox is up.
   operator      Authorization: Bearer %[3]s
   stop          Ctrl-C
 
-`, base, dir, st.token, sample)
+`, base, dir, st.tokens[0].Secret, sample)
 }
