@@ -113,8 +113,15 @@ func (s *Server) HTTPServer() *http.Server {
 func (s *Server) router() http.Handler {
 	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	routes := make(map[string][]route)
 	for _, rt := range s.routes() {
-		router.Handle(rt.path, s.adapt(rt))
+		routes[rt.path] = append(routes[rt.path], rt)
+	}
+	for _, rt := range s.routes() {
+		if of := routes[rt.path]; of != nil {
+			router.Handle(rt.path, s.adapt(of...))
+			delete(routes, rt.path)
+		}
 	}
 	router.NotFoundHandler = s.adapt(route{path: "other", handle: func(http.ResponseWriter, *http.Request) error {
 		return notFound("No page and no endpoint has this address.", "Begin at /.")
@@ -122,7 +129,7 @@ func (s *Server) router() http.Handler {
 	return router
 }
 
-// route is one line of the HTTP surface. Who offers GET offers HEAD.
+// route is one line of the HTTP surface. Who offers GET offers HEAD. A path has a line for each method.
 type route struct {
 	method string // empty: any
 	path   string
@@ -149,6 +156,7 @@ func (s *Server) routes() []route {
 		{"GET", "/assets/{name}", s.asset},
 
 		// A browser's login with an operator's token, a form: token, next; and its end.
+		{"GET", "/login", s.loginPage},
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
 

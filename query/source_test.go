@@ -12,7 +12,7 @@ import (
 func TestAnOrderSaysWhereEachOfItsValuesComesFrom(t *testing.T) {
 	t.Parallel()
 	p := newProjection(t)
-	s := newRunning(t, p, Options{OperatorToken: "right"})
+	s := newRunning(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	p.mustProject(t, mustModel(t, "a"))
 	position := p.mustProject(t, mustModel(t, "b/c"))
 	p.mustRefuse(t, []byte("{}"), "conflict", "[]", &position)
