@@ -24,7 +24,10 @@ type deadLetter struct {
 	Sentence      string      `json:"sentence"`
 	Help          string      `json:"help"`
 	Violations    []violation `json:"violations"`
-	SchemaVersion string      `json:"schema_version"`
+	SchemaVersion string      `json:"schema_version"` // that judged it
+	// Outdated says that another schema judges by now, which may see it otherwise.
+	Outdated bool   `json:"outdated"`
+	State    string `json:"state"` // open, resolved or discarded
 	// First is the position of the order that came first, when the reason is that it did.
 	First      *int64    `json:"first,omitempty"`
 	Source     string    `json:"source"`
@@ -33,6 +36,14 @@ type deadLetter struct {
 	StampedAt  time.Time `json:"stamped_at"`
 	ReceivedAt time.Time `json:"received_at"`
 	Size       int64     `json:"size"` // of the payload, in bytes
+}
+
+// deadLetterStory is a dead letter with what was decided about it.
+type deadLetterStory struct {
+	deadLetter
+	Resolved *int64     `json:"resolved,omitempty"`  // the entry of the log that was not refused in its stead
+	OrderUID *string    `json:"order_uid,omitempty"` // of the order that this entry made or was the same as
+	History  []decision `json:"history"`             // oldest first
 }
 
 // violation is one thing that is wrong with a message.
@@ -44,7 +55,7 @@ type violation struct {
 
 // deadLettersJSON lists dead letters, newest first.
 func (s *Server) deadLettersJSON(w http.ResponseWriter, r *http.Request) error {
-	p, err := parseParams(r, "reason", "limit", "after")
+	p, err := parseParams(r, "reason", "state", "place", "since", "until", "text", "limit", "after")
 	if err != nil {
 		return err
 	}
@@ -52,27 +63,22 @@ func (s *Server) deadLettersJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reason := p.text("reason")
-	var letters []deadLetter
+	f, err := p.filter()
+	if err != nil {
+		return err
+	}
+	var list struct {
+		DeadLetters []deadLetter `json:"dead_letters"`
+		Next        *string      `json:"next"`
+	}
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		if letters, err = listDeadLetters(ctx, tx, reason, before, limit+1); err != nil || len(letters) > 0 || reason == "" {
-			return err
-		}
-		return checkReason(ctx, tx, reason)
+		list.DeadLetters, list.Next, err = listDeadLetters(ctx, tx, f, before, limit)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	more := len(letters) > limit
-	letters = letters[:min(limit, len(letters))]
-	var next *string
-	if more {
-		next = cursor(letters[limit-1].ID)
-	}
-	return sendJSON(w, http.StatusOK, typeJSON, struct {
-		DeadLetters []deadLetter `json:"dead_letters"`
-		Next        *string      `json:"next"`
-	}{letters, next})
+	return sendJSON(w, http.StatusOK, typeJSON, list)
 }
 
 // deadLetterJSON answers with one dead letter.
@@ -81,7 +87,7 @@ func (s *Server) deadLetterJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var letter deadLetter
+	var letter deadLetterStory
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
 		letter, err = readDeadLetter(ctx, tx, id)
 		return err
@@ -92,21 +98,33 @@ func (s *Server) deadLetterJSON(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, typeJSON, letter)
 }
 
-// deadLetterPayload answers with the message itself, byte for byte, for nothing but saving.
+// deadLetterPayload answers with the message itself or, for ?entry=, with one that was entered in its stead:
+// byte for byte, for nothing but saving.
 func (s *Server) deadLetterPayload(w http.ResponseWriter, r *http.Request) error {
 	id, err := deadLetterID(r)
 	if err != nil {
 		return err
 	}
+	p, err := parseParams(r, "entry")
+	if err != nil {
+		return err
+	}
+	position, name := id, strconv.FormatInt(id, 10)
+	if p["entry"] != nil {
+		if position, err = parsePosition(p.text("entry")); err != nil {
+			return badRequest("The parameter entry is not a positive number.", "Take it from the history of the dead letter.")
+		}
+		name += "-" + p.text("entry")
+	}
 	var payload []byte
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		payload, err = readPayload(ctx, tx, id)
+		payload, err = readPayload(ctx, tx, id, position)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Disposition", `attachment; filename="dead-letter-`+strconv.FormatInt(id, 10)+`.bin"`)
+	w.Header().Set("Content-Disposition", `attachment; filename="dead-letter-`+name+`.bin"`)
 	return send(w, http.StatusOK, "application/octet-stream", payload)
 }
 
@@ -127,57 +145,90 @@ func deadLetterID(r *http.Request) (int64, error) {
 
 // What scanDeadLetter reads.
 const deadLettersSQL = `
-select d.position, d.reason, d.sentence, r.help, d.violations, d.schema_version, d.first,
+select d.position, d.reason, d.sentence, r.help, d.violations, d.schema_version,
+    coalesce(d.schema_version <> (select version from schemas order by id desc limit 1), false),
+    d.state, d.first,
     i.source, i.channel, i.sequence, i.stamped_at, i.received_at, octet_length(i.payload)
 from dead_letters as d
 join reasons as r on r.code = d.reason
 join inbox as i on i.position = d.position`
 
-const listDeadLettersSQL = deadLettersSQL + `
-where ($1 = '' or d.reason = $1) and d.position < $2
-order by d.position desc
-limit $3`
+const readDeadLettersSQL = deadLettersSQL + `
+where d.position = any($1)
+order by d.position desc`
 
-func listDeadLetters(ctx context.Context, tx pgx.Tx, reason string, before int64, limit int) ([]deadLetter, error) {
-	// Planned for these very parameters: with a reason by its index, without one by the primary key.
-	rows, err := tx.Query(ctx, listDeadLettersSQL, pgx.QueryExecModeDescribeExec, reason, before, limit)
+// listDeadLetters returns at most limit dead letters below before, newest first, and the cursor of the next
+// page; nil when there is none. A page that searches may be short, and empty, with more to come.
+func listDeadLetters(ctx context.Context, tx pgx.Tx, f filter, before int64, limit int) ([]deadLetter, *string, error) {
+	ids, goOn, err := f.page(ctx, tx, before, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
+		return nil, nil, err
+	}
+	if len(ids) == 0 && f.Reason != "" {
+		if err := checkReason(ctx, tx, f.Reason); err != nil {
+			return nil, nil, err
+		}
+	}
+	var next *string
+	if goOn > 0 {
+		next = cursor(goOn)
+	}
+	rows, err := tx.Query(ctx, readDeadLettersSQL, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list dead letters: %w", err)
 	}
 	letters, err := pgx.CollectRows(rows, scanDeadLetter)
 	if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
+		return nil, nil, fmt.Errorf("list dead letters: %w", err)
 	}
-	return letters, nil
+	return letters, next, nil
 }
 
+// A retry or an amendment that was refused is shown with its original alone.
 const readDeadLetterSQL = deadLettersSQL + `
+where d.position = $1
+    and d.original is null`
+
+const readResolutionSQL = `
+select d.resolved, o.order_uid
+from dead_letters as d
+left join duplicates as u on u.position = d.resolved
+left join orders as o on o.position = coalesce(u.first, d.resolved)
 where d.position = $1`
 
-func readDeadLetter(ctx context.Context, tx pgx.Tx, id int64) (deadLetter, error) {
+// readDeadLetter returns one dead letter with its history, or a problem when it is none.
+func readDeadLetter(ctx context.Context, tx pgx.Tx, id int64) (story deadLetterStory, err error) {
 	rows, err := tx.Query(ctx, readDeadLetterSQL, id)
-	if err != nil {
-		return deadLetter{}, fmt.Errorf("read dead letter %d: %w", id, err)
+	if err == nil {
+		story.deadLetter, err = pgx.CollectExactlyOneRow(rows, scanDeadLetter)
 	}
-	letter, err := pgx.CollectExactlyOneRow(rows, scanDeadLetter)
-	return letter, explainMissing(id, err)
+	if err != nil {
+		return story, explainMissing(id, err)
+	}
+	if err := tx.QueryRow(ctx, readResolutionSQL, id).Scan(&story.Resolved, &story.OrderUID); err != nil {
+		return story, fmt.Errorf("read what resolved dead letter %d: %w", id, err)
+	}
+	story.History, err = readHistory(ctx, tx, id)
+	return story, err
 }
 
 func scanDeadLetter(row pgx.CollectableRow) (d deadLetter, err error) {
-	err = row.Scan(&d.ID, &d.Reason, &d.Sentence, &d.Help, &d.Violations, &d.SchemaVersion, &d.First,
+	err = row.Scan(&d.ID, &d.Reason, &d.Sentence, &d.Help, &d.Violations, &d.SchemaVersion, &d.Outdated, &d.State, &d.First,
 		&d.Source, &d.Channel, &d.Sequence, &d.StampedAt, &d.ReceivedAt, &d.Size)
 	d.StampedAt, d.ReceivedAt = d.StampedAt.UTC(), d.ReceivedAt.UTC()
 	return d, err
 }
 
+// The position is the dead letter's own, or that of an entry about it.
 const readPayloadSQL = `
 select i.payload
 from dead_letters as d
-join inbox as i on i.position = d.position
-where d.position = $1`
+join inbox as i on i.position = $2 and coalesce(i.original, i.position) = d.position
+where d.position = $1
+    and d.original is null`
 
-func readPayload(ctx context.Context, tx pgx.Tx, id int64) (payload []byte, err error) {
-	err = tx.QueryRow(ctx, readPayloadSQL, id).Scan(&payload)
+func readPayload(ctx context.Context, tx pgx.Tx, id, position int64) (payload []byte, err error) {
+	err = tx.QueryRow(ctx, readPayloadSQL, id, position).Scan(&payload)
 	return payload, explainMissing(id, err)
 }
 
@@ -196,15 +247,23 @@ select code
 from reasons
 order by code`
 
-// checkReason returns a problem when there is no such reason: an empty list would pass for good news.
-func checkReason(ctx context.Context, tx pgx.Tx, reason string) error {
+func listReasons(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, listReasonsSQL)
 	if err != nil {
-		return fmt.Errorf("list reasons: %w", err)
+		return nil, fmt.Errorf("list reasons: %w", err)
 	}
 	known, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return fmt.Errorf("list reasons: %w", err)
+		return nil, fmt.Errorf("list reasons: %w", err)
+	}
+	return known, nil
+}
+
+// checkReason returns a problem when there is no such reason: an empty list would pass for good news.
+func checkReason(ctx context.Context, tx pgx.Tx, reason string) error {
+	known, err := listReasons(ctx, tx)
+	if err != nil {
+		return err
 	}
 	if slices.Contains(known, reason) {
 		return nil

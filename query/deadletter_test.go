@@ -36,7 +36,7 @@ func TestDeadLetterSaysAllThatIsWrong(t *testing.T) {
 	want := deadLetter{
 		ID: id, Reason: "conflict", Sentence: "What is wrong.", Help: "Some help.",
 		Violations:    []violation{{Pointer: "/items/0/price", Keyword: "minimum", Message: "is below 0"}},
-		SchemaVersion: "v1", First: &first, Source: "stan", Channel: "orders", Sequence: id, Size: 7,
+		SchemaVersion: "v1", State: "open", First: &first, Source: "stan", Channel: "orders", Sequence: id, Size: 7,
 		StampedAt: time.Date(2026, 11, 20, 10, 20, 30, 123456000, time.UTC),
 	}
 	if !reflect.DeepEqual(got, want) {

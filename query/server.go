@@ -160,6 +160,11 @@ func (s *Server) routes() []route {
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
 
+		// What was refused, with the places where it fails (operator): filters as the endpoint's, after.
+		{"GET", "/dead-letters", s.operator(s.lettersPage)},
+		// One refusal: the message with what is wrong marked, and what can be done about it (operator).
+		{"GET", "/dead-letters/{id}", s.operator(s.letterPage)},
+
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},
 		// What was refused, newest first: ?reason=&limit=&after= (operator).

@@ -1,0 +1,10 @@
+package query
+
+const (
+	kindRetry   = "retry"
+	kindAmend   = "amend"
+	kindDiscard = "discard"
+	kindReopen  = "reopen"
+)
+
+func (p params) said() string { return "" }
