@@ -167,11 +167,13 @@ func (s *Server) routes() []route {
 
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},
-		// What was refused, newest first: ?reason=&limit=&after= (operator).
+		// What was refused, newest first: ?reason=&state=&place=&since=&until=&text=&limit=&after= (operator).
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
-		// One refusal, with every violation (operator).
+		// How many there are by reason and by place: ?state=&by= (operator).
+		{"GET", "/api/v1/dead-letters/groups", s.operator(s.groupsJSON)},
+		// One refusal, with every violation and what was decided about it (operator).
 		{"GET", "/api/v1/dead-letters/{id}", s.operator(s.deadLetterJSON)},
-		// The refused message itself, byte for byte (operator).
+		// The refused message itself, or what was entered in its stead (?entry=), byte for byte (operator).
 		{"GET", "/api/v1/dead-letters/{id}/payload", s.operator(s.deadLetterPayload)},
 
 		// Alive: the process answers.
