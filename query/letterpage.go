@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ type letterView struct {
 	Resolved                      bool
 	Order, OrderLink              string // what it was resolved to
 	Payload                       payloadView
+	Begun                         bool // an amendment that was refused: amending goes on from there
 	History                       []historyLine
 	Can                           actions
 }
@@ -58,14 +60,22 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var story deadLetterStory
-	var payload []byte
+	var payload, amended []byte
 	var first string
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
 		if story, err = readDeadLetter(ctx, tx, id); err != nil {
 			return err
 		}
-		if payload, err = readPayload(ctx, tx, id, id); err != nil || story.First == nil {
+		if payload, err = readPayload(ctx, tx, id, id); err != nil {
 			return err
+		}
+		if entry := story.refusedAmendment(); entry != nil {
+			if amended, err = readPayload(ctx, tx, id, *entry); err != nil {
+				return err
+			}
+		}
+		if story.First == nil {
+			return nil
 		}
 		first, err = readOrderUID(ctx, tx, *story.First)
 		return err
@@ -74,6 +84,10 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := newLetterView(story, payload)
+	if amended != nil {
+		began := newPayloadView(amended, "", nil)
+		view.Payload.Editable, view.Payload.IsText, view.Begun = began.Editable, began.IsText, true
+	}
 	view.Operator = s.asker(r)
 	if first != "" {
 		view.First, view.FirstLink = first, orderLink(first)
@@ -108,13 +122,29 @@ func newLetterView(d deadLetterStory, payload []byte) letterView {
 	return v
 }
 
-// possible says what can be done about a dead letter in a state.
+// refusedAmendment returns the entry of the last amendment when it was refused, so that who amended need not
+// begin anew; nil when there is none.
+func (d deadLetterStory) refusedAmendment() *int64 {
+	for _, h := range slices.Backward(d.History) {
+		if h.Kind == kindAmend {
+			if h.Outcome == outcomeDeadLetter {
+				return h.Entry
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// possible says what can be done about a dead letter in a state, or about many of any state.
 func possible(state string) actions {
 	switch state {
 	case stateOpen:
 		return actions{Retry: true, Amend: true, Discard: true}
 	case stateDiscarded:
 		return actions{Reopen: true}
+	case stateAny:
+		return actions{Retry: true, Discard: true, Reopen: true}
 	}
 	return actions{}
 }
@@ -144,21 +174,6 @@ func newHistoryLine(id int64, h decision) historyLine {
 		line.PayloadLink = fmt.Sprintf("/api/v1%s/payload?entry=%d", letterLink(id), *h.Entry)
 	}
 	return line
-}
-
-// said confirms the last decision.
-func said(h decision) string {
-	switch h.Outcome {
-	case outcomePending:
-		return done[h.Kind] + ". The verdict is not there yet: load this page again in a moment."
-	case outcomeOrder:
-		return done[h.Kind] + ": it made an order."
-	case outcomeDuplicate:
-		return done[h.Kind] + ": it is the same as an order that was there."
-	case outcomeDeadLetter:
-		return done[h.Kind] + ", and refused again."
-	}
-	return done[h.Kind] + "."
 }
 
 const readOrderUIDSQL = `

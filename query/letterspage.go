@@ -37,7 +37,7 @@ type lettersView struct {
 	Letters []letterLine
 
 	MoreGroups  bool
-	Decides     bool   // this service takes decisions
+	Can         actions
 	First, Next string // links
 }
 
@@ -85,7 +85,7 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := lettersView{frame: frame{Title: "Dead letters", Operator: s.asker(r)}, Decides: s.o.Operator != nil, Said: p.said()}
+	view := lettersView{frame: frame{Title: "Dead letters", Operator: s.asker(r)}, Said: p.said()}
 	var reasons []string
 	var letters []deadLetter
 	var next *string
@@ -108,6 +108,9 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 		view.Letters = append(view.Letters, newLetterLine(d))
 	}
 	view.State = f.State
+	if s.o.Operator != nil && len(letters) > 0 {
+		view.Can = possible(f.State)
+	}
 	view.addGroups(g, f)
 	if next != nil {
 		view.Next = p.link("after", *next)

@@ -13,6 +13,8 @@ import (
 const (
 	defaultLimit = 20
 	maxLimit     = 100
+	// maxPosition is before no message.
+	maxPosition = math.MaxInt64
 )
 
 // params are the parameters of a request's query, each known and there once.
@@ -24,6 +26,20 @@ func parseParams(r *http.Request, allowed ...string) (params, error) {
 	if err != nil {
 		return nil, badRequest("The query of the address is not well encoded.", "Encode it as key=value&key=value, with percent signs for what is special.")
 	}
+	return checkParams(values, allowed)
+}
+
+// parseForm reads the fields of a form that was posted, of at most limit bytes as it is encoded, in the same
+// way.
+func parseForm(w http.ResponseWriter, r *http.Request, limit int64, allowed ...string) (params, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if err := r.ParseForm(); err != nil {
+		return nil, badRequest("The form cannot be read.", "It is too large, or not what this page sends.")
+	}
+	return checkParams(r.PostForm, allowed)
+}
+
+func checkParams(values url.Values, allowed []string) (params, error) {
 	for name, given := range values {
 		if !slices.Contains(allowed, name) {
 			return nil, badRequest("There is a parameter that is not known here.", "Use only these: "+strings.Join(allowed, ", ")+".")
@@ -45,7 +61,7 @@ func (p params) text(name string) string { return url.Values(p).Get(name) }
 
 // page returns how many to list, and the position before which the list goes on.
 func (p params) page() (before int64, limit int, err error) {
-	before, limit = math.MaxInt64, defaultLimit
+	before, limit = maxPosition, defaultLimit
 	if p["limit"] != nil {
 		if limit, err = strconv.Atoi(p.text("limit")); err != nil || limit < 1 || limit > maxLimit {
 			return 0, 0, badRequest("The parameter limit is not a number from 1 to 100.", "Leave it out for 20.")

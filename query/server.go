@@ -162,8 +162,21 @@ func (s *Server) routes() []route {
 
 		// What was refused, with the places where it fails (operator): filters as the endpoint's, after.
 		{"GET", "/dead-letters", s.operator(s.lettersPage)},
+		// What a decision about all that a filter means would be about, and the decision (operator).
+		{"GET", "/dead-letters/retry", s.deciding(s.previewPage(kindRetry))},
+		{"POST", "/dead-letters/retry", s.deciding(s.bulkPage(kindRetry))},
+		{"GET", "/dead-letters/discard", s.deciding(s.previewPage(kindDiscard))},
+		{"POST", "/dead-letters/discard", s.deciding(s.bulkPage(kindDiscard))},
+		{"GET", "/dead-letters/reopen", s.deciding(s.previewPage(kindReopen))},
+		{"POST", "/dead-letters/reopen", s.deciding(s.bulkPage(kindReopen))},
 		// One refusal: the message with what is wrong marked, and what can be done about it (operator).
 		{"GET", "/dead-letters/{id}", s.operator(s.letterPage)},
+
+		// Decisions about one, as forms: note; for an amendment, payload (operator).
+		{"POST", "/dead-letters/{id}/retry", s.deciding(s.decidePage(kindRetry))},
+		{"POST", "/dead-letters/{id}/amend", s.deciding(s.decidePage(kindAmend))},
+		{"POST", "/dead-letters/{id}/discard", s.deciding(s.decidePage(kindDiscard))},
+		{"POST", "/dead-letters/{id}/reopen", s.deciding(s.decidePage(kindReopen))},
 
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},

@@ -1,0 +1,189 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// maxBulk bounds the dead letters that one request is about, and searches.
+	maxBulk = 100_000
+	// bulkTimeout is how long a decision about all of them may take: reading their payloads, and entering
+	// them once more.
+	bulkTimeout = 2 * time.Minute
+	// chunkLetters and chunkBytes bound what is decided in one transaction, for which appenders wait.
+	chunkLetters = 1000
+	chunkBytes   = 16 << 20
+)
+
+// bulkRequest is a decision about all dead letters that a filter means.
+type bulkRequest struct {
+	Filter  *filter `json:"filter"`
+	Note    string  `json:"note"`
+	Preview bool    `json:"preview"` // only count
+	Expect  *int    `json:"expect"`  // do nothing unless it is about so many
+}
+
+// check completes a request for a kind of decision, or returns a problem.
+func (b *bulkRequest) check(kind string) error {
+	if b.Filter == nil {
+		return badRequest("There is no filter.", `Say which dead letters are meant: {"filter": {"reason": "…"}}, or {"filter": {}} for all that it makes sense for.`)
+	}
+	if b.Filter.State == "" {
+		switch {
+		case b.Filter.IDs != nil:
+			b.Filter.State = stateAny
+		case kind == kindReopen:
+			b.Filter.State = stateDiscarded
+		default:
+			b.Filter.State = stateOpen
+		}
+	}
+	if err := b.Filter.check(); err != nil || b.Preview {
+		return err
+	}
+	return checkNote(kind, b.Note)
+}
+
+// bulkResult is what a decision about many was about, or would be.
+type bulkResult struct {
+	Count   int `json:"count"`
+	LeftOut int `json:"left_out"`
+
+	last int64 // the newest of them; 0 for none
+}
+
+// bulkJSON returns the handler of one kind of decision about all dead letters that a filter means.
+func (s *Server) bulkJSON(kind string) func(http.ResponseWriter, *http.Request, string) error {
+	return func(w http.ResponseWriter, r *http.Request, by string) error {
+		var b bulkRequest
+		if err := readJSON(w, r, &b); err != nil {
+			return err
+		}
+		result, err := s.decideBulk(w, r, kind, by, b)
+		if err != nil {
+			return err
+		}
+		status := http.StatusAccepted
+		if b.Preview {
+			status = http.StatusOK
+		}
+		return sendJSON(w, status, typeJSON, result)
+	}
+}
+
+// decideBulk takes a decision about all dead letters that a filter means, or counts them. It leaves out
+// where the decision makes no sense.
+//
+// It is done chunk by chunk, the oldest first, each in a transaction. Who is cut off half-way may ask again:
+// what was done is left out then.
+func (s *Server) decideBulk(w http.ResponseWriter, r *http.Request, kind, by string, b bulkRequest) (result bulkResult, err error) {
+	if err := b.check(kind); err != nil {
+		return result, err
+	}
+	// A server without deadlines, in a test, has none to move.
+	deadline := time.Now().Add(bulkTimeout + queryTimeout)
+	if err := http.NewResponseController(w).SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return result, fmt.Errorf("take time to answer: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), bulkTimeout)
+	defer cancel()
+	letters, leftOut, err := s.chooseBulk(ctx, kind, *b.Filter)
+	if err != nil {
+		return result, err
+	}
+	result.Count, result.LeftOut = len(letters), leftOut
+	if len(letters) > 0 {
+		result.last = letters[len(letters)-1].id
+	}
+	if b.Expect != nil && *b.Expect != len(letters) {
+		return result, newProblem(http.StatusConflict, "count-differs", "It is not as many as expected",
+			fmt.Sprintf("It would be about %d dead letters and not %d. Nothing was done.", len(letters), *b.Expect), "Look at the preview again.")
+	}
+	if b.Preview {
+		return result, nil
+	}
+	for chunk := range inChunks(letters) {
+		if _, err := s.pass(ctx, kind, by, b.Note, chunk); err != nil {
+			return result, fmt.Errorf("decide about %d dead letters: %w", len(letters), err)
+		}
+	}
+	return result, nil
+}
+
+// chooseBulk returns the dead letters that a decision is about, oldest first, and how many are left out.
+func (s *Server) chooseBulk(ctx context.Context, kind string, f filter) (letters []standing, leftOut int, err error) {
+	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
+		ids, err := f.find(ctx, tx, maxPosition, maxBulk+1)
+		if err != nil {
+			return err
+		}
+		if len(ids) > maxBulk {
+			return newProblem(http.StatusConflict, "too-many", "These are too many for one request",
+				fmt.Sprintf("The filter means more than %d dead letters. Nothing was done.", maxBulk),
+				"Narrow it, such as by since and until. To decide about all of them, run: orderbox replay.")
+		}
+		if len(ids) == 0 && f.Reason != "" {
+			return checkReason(ctx, tx, f.Reason)
+		}
+		if f.Text != "" {
+			if ids, err = searchAll(ctx, tx, ids, f.Text); err != nil {
+				return err
+			}
+		}
+		slices.Reverse(ids)
+		for chunk := range slices.Chunk(ids, chunkLetters) {
+			found, err := readStandings(ctx, tx, kind, chunk)
+			if err != nil {
+				return err
+			}
+			for _, l := range found {
+				if l.objection(kind) == nil {
+					letters = append(letters, l)
+				} else {
+					leftOut++
+				}
+			}
+		}
+		return nil
+	})
+	return letters, leftOut, err
+}
+
+// searchAll is search without a bound, for ids that are bounded.
+func searchAll(ctx context.Context, tx pgx.Tx, ids []int64, text string) (all []int64, err error) {
+	for len(ids) > 0 {
+		found, looked, err := search(ctx, tx, ids[:min(searchCandidates, len(ids))], text)
+		if err != nil {
+			return nil, err
+		}
+		all, ids = append(all, found...), ids[looked:]
+	}
+	return all, nil
+}
+
+// inChunks yields the ids of dead letters, as many at a time as one transaction takes.
+func inChunks(letters []standing) func(yield func([]int64) bool) {
+	return func(yield func([]int64) bool) {
+		var ids []int64
+		size := 0
+		for _, l := range letters {
+			if len(ids) == chunkLetters || len(ids) > 0 && size+l.size > chunkBytes {
+				if !yield(ids) {
+					return
+				}
+				ids, size = nil, 0
+			}
+			ids, size = append(ids, l.id), size+l.size
+		}
+		if len(ids) > 0 {
+			yield(ids)
+		}
+	}
+}
