@@ -62,6 +62,9 @@ type bulkResult struct {
 // bulkJSON returns the handler of one kind of decision about all dead letters that a filter means.
 func (s *Server) bulkJSON(kind string) func(http.ResponseWriter, *http.Request, string) error {
 	return func(w http.ResponseWriter, r *http.Request, by string) error {
+		if _, err := parseParams(r); err != nil {
+			return err
+		}
 		var b bulkRequest
 		if err := readJSON(w, r, &b); err != nil {
 			return err
@@ -159,9 +162,14 @@ func (s *Server) chooseBulk(ctx context.Context, kind string, f filter) (letters
 // searchAll is search without a bound, for ids that are bounded.
 func searchAll(ctx context.Context, tx pgx.Tx, ids []int64, text string) (all []int64, err error) {
 	for len(ids) > 0 {
-		found, looked, err := search(ctx, tx, ids[:min(searchCandidates, len(ids))], text)
+		chunk := ids[:min(searchCandidates, len(ids))]
+		found, rest, err := search(ctx, tx, chunk, text)
 		if err != nil {
 			return nil, err
+		}
+		looked := len(chunk)
+		if rest > 0 {
+			looked = slices.Index(chunk, rest)
 		}
 		all, ids = append(all, found...), ids[looked:]
 	}

@@ -114,7 +114,7 @@ func readDecision(w http.ResponseWriter, r *http.Request, kind string) (note str
 		return "", nil, err
 	}
 	// What a form or a script sends by default has been encoded, or has lost its line breaks.
-	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	switch sent, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); sent {
 	case "application/octet-stream", typeJSON:
 	default:
 		return "", nil, newProblem(http.StatusUnsupportedMediaType, "media-type", "The body is not of a kind that can be an amendment", "",

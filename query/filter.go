@@ -122,10 +122,10 @@ func (f filter) find(ctx context.Context, tx pgx.Tx, before int64, limit int) (i
 	return ids, nil
 }
 
-// Looks at the payloads until they are too many bytes, but at one at least. What was looked at is told by
-// what comes back.
+// Looks at the payloads until they are too many bytes, but at one at least. Of those behind, it says neither.
 const searchSQL = `
-select m.position, position($2::bytea in m.payload) > 0
+select m.position,
+    case when m.bytes <= $3 or m.row = 1 then position($2::bytea in m.payload) > 0 end
 from (
     select position, payload,
         sum(octet_length(payload)) over (order by position desc rows unbounded preceding) as bytes,
@@ -133,20 +133,22 @@ from (
     from inbox
     where position = any($1)
 ) as m
-where m.bytes <= $3 or m.row = 1
 order by m.position desc`
 
-// search returns those of the ids, newest first, whose payloads hold a text, and how many it looked at.
-func search(ctx context.Context, tx pgx.Tx, ids []int64, text string) (found []int64, looked int, err error) {
+// search returns those of the ids, newest first, whose payloads hold a text; and the first that it did not
+// look at, 0 for none.
+func search(ctx context.Context, tx pgx.Tx, ids []int64, text string) (found []int64, rest int64, err error) {
 	rows, err := tx.Query(ctx, searchSQL, ids, []byte(text), searchBytes)
 	if err != nil {
 		return nil, 0, fmt.Errorf("search payloads: %w", err)
 	}
 	var id int64
-	var holds bool
+	var holds *bool
 	_, err = pgx.ForEachRow(rows, []any{&id, &holds}, func() error {
-		looked++
-		if holds {
+		switch {
+		case holds == nil && rest == 0:
+			rest = id
+		case holds != nil && *holds:
 			found = append(found, id)
 		}
 		return nil
@@ -154,7 +156,7 @@ func search(ctx context.Context, tx pgx.Tx, ids []int64, text string) (found []i
 	if err != nil {
 		return nil, 0, fmt.Errorf("search payloads: %w", err)
 	}
-	return found, looked, nil
+	return found, rest, nil
 }
 
 // page returns the ids of at most limit dead letters below before, newest first, and the position before
@@ -172,14 +174,16 @@ func (f filter) page(ctx context.Context, tx pgx.Tx, before int64, limit int) (i
 	if err != nil {
 		return nil, 0, err
 	}
-	ids, looked, err := search(ctx, tx, candidates, f.Text)
+	ids, rest, err := search(ctx, tx, candidates, f.Text)
 	switch {
 	case err != nil:
 		return nil, 0, err
 	case len(ids) > limit:
 		return ids[:limit], ids[limit-1], nil
-	case looked < len(candidates) || looked == searchCandidates:
-		return ids, candidates[looked-1], nil
+	case rest > 0:
+		return ids, rest + 1, nil
+	case len(candidates) == searchCandidates:
+		return ids, candidates[searchCandidates-1], nil
 	}
 	return ids, 0, nil
 }

@@ -39,7 +39,7 @@ func TestLetterPageSaysAllThatIsKnown(t *testing.T) {
 		`[{"pointer": "/a/0", "keyword": "type", "message": "must be a number"}, {"pointer": "/c", "keyword": "required", "message": "is missing"}]`, &first)
 	s := newServer(t, p, Options{Tokens: []Token{{"ann", "right"}}})
 	page := mustShowOperator(t, s, http.StatusOK, letterLink(id))
-	mustSay(t, page, fmt.Sprint("Dead letters ", id), "conflict open", "What is wrong.", "Some help.", "The order that came first is first",
+	mustSay(t, page, fmt.Sprint("Dead letters Dead letter ", id), "conflict open", "What is wrong.", "Some help.", "The order that came first is first",
 		"/a/0 must be a number type", "/c is missing required", "Sourcestan", "Channelorders", "20 Nov 2026, 10:20:30 UTC", "Judged by schemav1",
 		"Size24 bytes", `{c is missing "b": { "a": 1 }, "a": [ truemust be a number ] }`, "Nothing yet.")
 	for _, markup := range []string{

@@ -168,6 +168,9 @@ func (p params) ofForm() params {
 			delete(p, name)
 		}
 	}
+	if p.text("state") == stateOpen {
+		delete(p, "state") // which is meant where nothing is said
+	}
 	if p.text("place") == wholeMessage {
 		p["place"] = []string{""}
 	}

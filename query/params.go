@@ -39,10 +39,15 @@ func parseForm(w http.ResponseWriter, r *http.Request, limit int64, allowed ...s
 	return checkParams(r.PostForm, allowed)
 }
 
+// checkParams returns a problem for what is none of allowed, given twice, or no text.
 func checkParams(values url.Values, allowed []string) (params, error) {
 	for name, given := range values {
 		if !slices.Contains(allowed, name) {
-			return nil, badRequest("There is a parameter that is not known here.", "Use only these: "+strings.Join(allowed, ", ")+".")
+			fix := "Use only these: " + strings.Join(allowed, ", ") + "."
+			if len(allowed) == 0 {
+				fix = "Leave it out: what is wanted here stands in the body."
+			}
+			return nil, badRequest("There is a parameter that is not known here.", fix)
 		}
 		if len(given) > 1 {
 			return nil, badRequest("The parameter "+name+" is given more than once.", "Give it once.")

@@ -184,10 +184,20 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
 		// How many there are by reason and by place: ?state=&by= (operator).
 		{"GET", "/api/v1/dead-letters/groups", s.operator(s.groupsJSON)},
+		// Decisions about all that a filter means: {"filter": …, "note": …, "preview": …, "expect": …} (operator).
+		{"POST", "/api/v1/dead-letters/retry", s.deciding(s.bulkJSON(kindRetry))},
+		{"POST", "/api/v1/dead-letters/discard", s.deciding(s.bulkJSON(kindDiscard))},
+		{"POST", "/api/v1/dead-letters/reopen", s.deciding(s.bulkJSON(kindReopen))},
 		// One refusal, with every violation and what was decided about it (operator).
 		{"GET", "/api/v1/dead-letters/{id}", s.operator(s.deadLetterJSON)},
 		// The refused message itself, or what was entered in its stead (?entry=), byte for byte (operator).
 		{"GET", "/api/v1/dead-letters/{id}/payload", s.operator(s.deadLetterPayload)},
+
+		// Decisions about one: {"note": …}; for an amendment, the corrected message and ?note= (operator).
+		{"POST", "/api/v1/dead-letters/{id}/retry", s.deciding(s.decideJSON(kindRetry))},
+		{"POST", "/api/v1/dead-letters/{id}/amend", s.deciding(s.decideJSON(kindAmend))},
+		{"POST", "/api/v1/dead-letters/{id}/discard", s.deciding(s.decideJSON(kindDiscard))},
+		{"POST", "/api/v1/dead-letters/{id}/reopen", s.deciding(s.decideJSON(kindReopen))},
 
 		// Alive: the process answers.
 		{"GET", "/healthz", s.alive},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -185,11 +186,13 @@ func mustOrder(tb testing.TB, values ...any) []byte {
 		}
 		into[name] = values[i+1]
 	}
-	text, err := json.Marshal(order)
-	if err != nil {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(order); err != nil {
 		tb.Fatal(err)
 	}
-	return text
+	return text.Bytes()
 }
 
 // An operator's day: what a sender got wrong becomes an order, and the rest is decided about.
