@@ -48,6 +48,9 @@ func (s *Server) preview(w http.ResponseWriter, r *http.Request, kind, by string
 	verb := verbs[kind]
 	view.frame = frame{Title: verb + " many", Operator: s.asker(r)}
 	view.Action, view.Heading, view.Back, view.Fields = kind, verb+" what the filter finds", p.link(), p.fields()
+	if len(view.Fields) == 0 {
+		view.Heading = verb + " all that are open"
+	}
 	view.Confirm, view.Possible, view.Expect = verb+" "+n, result.Count > 0, result.Count
 	view.NoteRequired = kind == kindDiscard
 	view.Preview = fmt.Sprintf("%s would be %s.", n, previewed[kind])

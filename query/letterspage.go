@@ -134,6 +134,15 @@ func newLetterLine(d deadLetter) letterLine {
 
 func letterLink(id int64) string { return lettersPath + "/" + strconv.FormatInt(id, 10) }
 
+// backTo returns the link of the page where a request about dead letters began, and what it is called.
+func backTo(r *http.Request) (link, name string) {
+	id, err := deadLetterID(r)
+	if err != nil || r.Method != http.MethodPost {
+		return lettersPath, "the dead letters"
+	}
+	return letterLink(id), "dead letter " + strconv.FormatInt(id, 10)
+}
+
 func (v *lettersView) addGroups(g groups, f filter) {
 	var total int64
 	for _, reason := range g.Reasons {

@@ -204,7 +204,8 @@ type problemView struct {
 	frame
 	Status               int
 	Heading, Detail, Fix string
-	Starting             bool // waiting helps
+	Starting             bool   // waiting helps
+	Back, BackTo         string // the operator's page that this is about, when it is about one
 
 	UID, Link            string // the order that is not there
 	Trimmed, TrimmedLink string // its id without the spaces around it, when it has some
@@ -278,6 +279,8 @@ func (s *Server) newProblemView(r *http.Request, p problem) (name string, v prob
 	}
 	c := s.cache()
 	switch {
+	case v.Operator != "" && strings.HasPrefix(r.URL.Path, lettersPath):
+		v.Back, v.BackTo = backTo(r)
 	case p.Status == http.StatusNotFound && uid != "":
 		v.Title, v.UID, v.Link = "No such order", uid, orderLink(uid)
 		if trimmed := strings.TrimSpace(uid); trimmed != uid && trimmed != "" {
