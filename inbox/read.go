@@ -81,3 +81,22 @@ func (b *Inbox) Count(ctx context.Context, source, channel string, from, to int6
 	}
 	return n, nil
 }
+
+const entriesAtSQL = `
+select position, coalesce(original, 0), received_at, payload
+from inbox
+where position = any($1)
+order by position`
+
+// At returns the entries at some positions, in the order of positions; those that are not there are left out.
+func (b *Inbox) At(ctx context.Context, positions []int64) ([]Entry, error) {
+	rows, err := b.pool.Query(ctx, entriesAtSQL, positions)
+	if err != nil {
+		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
+	}
+	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	if err != nil {
+		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
+	}
+	return entries, nil
+}

@@ -33,7 +33,7 @@ func (p *Projector) deploy(ctx context.Context, conn *pgx.Conn) (current generat
 			return err
 		}
 		if current.name == "" {
-			if _, err := dropGeneration(ctx, tx, stateCurrent); err != nil { // its tables were dropped by hand
+			if _, err := tx.Exec(ctx, forgetLostSQL); err != nil {
 				return err
 			}
 			current, err = createGeneration(ctx, tx, stateCurrent, inForce)
@@ -58,10 +58,10 @@ func (p *Projector) adopt(ctx context.Context, tx pgx.Tx) (id int64, err error) 
 }
 
 // order makes the next generation, for the projectors to build. What was being built and what was in service
-// before give way to it.
+// before are given up for it.
 func order(ctx context.Context, tx pgx.Tx, base int64) (name string, err error) {
 	for _, s := range []state{statePrevious, stateBuilding} {
-		if _, err := dropGeneration(ctx, tx, s); err != nil {
+		if _, err := giveUp(ctx, tx, s); err != nil {
 			return "", err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderbox/sql"
 )
@@ -17,7 +18,7 @@ const (
 	stateBuilding state = "building" // beside the current one, until it has caught up
 	stateCurrent  state = "current"  // in service
 	statePrevious state = "previous" // was in service before; kept until the next replay
-	stateTrial    state = "trial"    // made to be compared, and dropped
+	stateTrial    state = "trial"    // made to be compared, or given up; dropped when nobody holds it
 )
 
 // generation is one set of the projection's tables, in a database schema of its own.
@@ -92,35 +93,73 @@ func createGeneration(ctx context.Context, tx pgx.Tx, s state, base int64) (g ge
 	return g, nil
 }
 
-const deleteGenerationSQL = `
-delete from generations
-where state = $1
-returning name`
-
-// lostGenerationsSQL forgets those whose tables were dropped by hand.
-const lostGenerationsSQL = `
+// forgetLostSQL forgets those whose tables were dropped by hand.
+const forgetLostSQL = `
 delete from generations
 where to_regnamespace(name) is null`
 
-// dropGeneration drops the generation in a state, if there is one, and says whether there was. Somebody may
-// be reading it, for hours: that is an error after a second.
-func dropGeneration(ctx context.Context, tx pgx.Tx, s state) (dropped bool, err error) {
-	if _, err := tx.Exec(ctx, `set local lock_timeout = '1s'`); err != nil {
-		return false, err
-	}
-	if _, err := tx.Exec(ctx, lostGenerationsSQL); err != nil {
-		return false, fmt.Errorf("drop the %s generation: %w", s, err)
-	}
-	var name string
-	err = tx.QueryRow(ctx, deleteGenerationSQL, s).Scan(&name)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
-	if err == nil {
-		_, err = tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`)
-	}
+// Somebody may be reading it, for hours, so its tables are dropped when that is over.
+const giveUpSQL = `
+update generations
+set state = 'trial', status = ''
+where state = $1`
+
+// giveUp makes of the generation in a state, if there is one, a trial that nobody holds, and says whether
+// there was one.
+func giveUp(ctx context.Context, tx pgx.Tx, s state) (was bool, err error) {
+	tag, err := tx.Exec(ctx, giveUpSQL, s)
 	if err != nil {
-		return false, fmt.Errorf("drop the %s generation: %w", s, err)
+		return false, fmt.Errorf("give up what is %s: %w", s, err)
 	}
-	return true, nil
+	return tag.RowsAffected() > 0, nil
+}
+
+// A trial is held by the lock of who made it. What was given up is held by nobody, nor is what a program
+// left behind that was killed.
+const unheldTrialsSQL = `
+select name
+from generations
+where state = 'trial'
+    and pg_try_advisory_xact_lock(hashtext(name))`
+
+// dropUnheld drops the tables of trials that nobody holds. One that somebody reads stays until the next time.
+func dropUnheld(ctx context.Context, conn *pgx.Conn) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local lock_timeout = '1s'`); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, unheldTrialsSQL)
+		if err != nil {
+			return err
+		}
+		unheld, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		for _, name := range unheld {
+			err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error { return dropTrial(ctx, savepoint, name) })
+			if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == lockNotAvailable {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// lockNotAvailable is the SQLSTATE of a lock that was not to be had in time.
+const lockNotAvailable = "55P03"
+
+const deleteTrialSQL = `
+delete from generations
+where name = $1`
+
+func dropTrial(ctx context.Context, tx pgx.Tx, name string) error {
+	if _, err := tx.Exec(ctx, deleteTrialSQL, name); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`)
+	return err
 }

@@ -3,25 +3,37 @@ package projector
 import (
 	"context"
 	"fmt"
+	"math"
+	runtimemetrics "runtime/metrics"
 	"time"
 )
 
-// A replay paces itself: it pauses between its batches while what others feel is more than paceFactor times
-// what they feel when there is no replay.
+// A replay paces itself: where somebody looks orders up it works in small batches with pauses between them,
+// which get longer while what others feel is more than paceFactor times what they feel when there is no
+// replay, and shorter as long as nobody suffers. Where nobody does it works at full speed, unless ingest
+// falls behind.
 const (
 	paceFactor = 2
-	paceEvery  = time.Second
+	paceEvery  = 500 * time.Millisecond
 	// What is below these is no trouble to anybody, however many times the idle value it is.
-	paceFloorLookup = 2 * time.Millisecond
-	paceFloorIngest = 100 * time.Millisecond
-	longestPause    = time.Second
-	shortestPause   = 10 * time.Millisecond
+	paceFloorLookup   = 100 * time.Microsecond
+	paceFloorSchedule = 150 * time.Microsecond
+	paceFloorIngest   = 100 * time.Millisecond
+	longestPause      = time.Second
+	shortestPause     = 5 * time.Millisecond
+	firstPause        = 100 * time.Millisecond
+	// gentleBatch is how many messages share a transaction while somebody looks orders up: a few milliseconds
+	// of work, so that whoever is asked meanwhile does not wait long for a processor.
+	gentleBatch = 100
 )
 
 // pace is used by one goroutine.
 type pace struct {
-	lookup, ingest feeling
-	pause          time.Duration
+	lookup, schedule, ingest feeling
+	scheduled                runtimemetrics.Float64Histogram // as of the last time
+
+	pause  time.Duration
+	gentle bool // somebody looks orders up
 }
 
 // feeling is something that others feel, and how it is while no replay is under way.
@@ -33,43 +45,103 @@ type feeling struct {
 
 func newPace() *pace {
 	return &pace{
-		lookup: feeling{name: "lookups' p99", floor: paceFloorLookup},
-		ingest: feeling{name: "ingest lag", floor: paceFloorIngest},
+		lookup:   feeling{name: "lookups' p99", floor: paceFloorLookup},
+		schedule: feeling{name: "wait for a processor, p99,", floor: paceFloorSchedule},
+		ingest:   feeling{name: "ingest lag", floor: paceFloorIngest},
 	}
 }
 
-// learn takes in what is felt without a replay.
-func (p *pace) learn(lookup, ingest time.Duration) {
-	p.lookup.learn(lookup)
-	p.ingest.learn(ingest)
-}
+// felt is what others feel at one moment. Without lookups neither they nor the processors matter.
+type felt struct{ lookup, schedule, ingest time.Duration }
 
-// learn follows slowly, so that one bad second does not count for much.
-func (f *feeling) learn(now time.Duration) {
-	if f.idle == 0 {
-		f.idle = now
+// learn takes in what is felt without a replay, slowly, so that one bad second does not count for much.
+func (p *pace) learn(now felt) {
+	for _, f := range []struct {
+		feeling *feeling
+		now     time.Duration
+	}{{&p.lookup, now.lookup}, {&p.schedule, now.schedule}, {&p.ingest, now.ingest}} {
+		if f.feeling.idle == 0 {
+			f.feeling.idle = f.now
+		}
+		f.feeling.idle += (f.now - f.feeling.idle) / 8
 	}
-	f.idle += (now - f.idle) / 8
 }
 
 // times is how many times the idle value it is now.
 func (f *feeling) times() float64 { return float64(f.now) / float64(max(f.idle, f.floor)) }
 
-// adjust decides how long to pause between batches, given what is felt now, and says why it does.
-func (p *pace) adjust(lookup, ingest time.Duration) (status string) {
-	p.lookup.now, p.ingest.now = lookup, ingest
-	worst := &p.lookup
-	if p.ingest.times() > worst.times() {
-		worst = &p.ingest
+// begin starts a replay: gently when somebody looks orders up.
+func (p *pace) begin(now felt) {
+	p.pause = 0
+	if p.gentle = now.lookup > 0; p.gentle {
+		p.pause = firstPause
+	}
+}
+
+// adjust decides how long to pause between batches, given what is felt now, and says why it gets slower.
+func (p *pace) adjust(now felt) (status string) {
+	p.lookup.now, p.schedule.now, p.ingest.now = now.lookup, now.schedule, now.ingest
+	least := time.Duration(0)
+	if p.gentle = now.lookup > 0; p.gentle {
+		least = shortestPause
+	} else {
+		p.schedule.now = 0
+	}
+	worst := &p.ingest
+	for _, f := range []*feeling{&p.schedule, &p.lookup} {
+		if f.times() > worst.times() {
+			worst = f
+		}
 	}
 	if worst.times() <= paceFactor {
-		if p.pause /= 2; p.pause < shortestPause {
-			p.pause = 0
+		if p.pause = p.pause * 3 / 4; p.pause < shortestPause {
+			p.pause = least
 		}
 		return ""
 	}
-	p.pause = min(max(2*p.pause, 5*shortestPause), longestPause)
-	return fmt.Sprintf("slowed down: the %s is %v, %.1f times its idle value", worst.name, worst.now.Round(100*time.Microsecond), worst.times())
+	p.pause = min(max(2*p.pause, 4*shortestPause), longestPause)
+	return fmt.Sprintf("slowed down: the %s is %v, %.1f times its idle value", worst.name, worst.now.Round(10*time.Microsecond), worst.times())
+}
+
+// batch is how many messages are to share a transaction.
+func (p *pace) batch(usual int) int {
+	if p.gentle {
+		return min(gentleBatch, usual)
+	}
+	return usual
+}
+
+const schedulingMetric = "/sched/latencies:seconds"
+
+// scheduling returns the 99th percentile of the time that this process's goroutines have waited for a
+// processor since it was asked last. It has no part of what the operating system makes them wait.
+func (p *pace) scheduling() time.Duration {
+	sample := []runtimemetrics.Sample{{Name: schedulingMetric}}
+	runtimemetrics.Read(sample)
+	if sample[0].Value.Kind() != runtimemetrics.KindFloat64Histogram {
+		return 0
+	}
+	h := sample[0].Value.Float64Histogram()
+	var total uint64
+	counts := make([]uint64, len(h.Counts))
+	for i, n := range h.Counts {
+		if counts[i] = n; i < len(p.scheduled.Counts) {
+			counts[i] -= p.scheduled.Counts[i]
+		}
+		total += counts[i]
+	}
+	p.scheduled.Counts = append(p.scheduled.Counts[:0], h.Counts...)
+	above := total / 100
+	for i := len(counts) - 1; i >= 0; i-- {
+		if counts[i] > above {
+			if bound := h.Buckets[i+1]; !math.IsInf(bound, 1) {
+				return time.Duration(bound * float64(time.Second))
+			}
+			return time.Duration(h.Buckets[i] * float64(time.Second))
+		}
+		above -= counts[i]
+	}
+	return 0
 }
 
 // How long the newest message took from the broker into the log; nothing when none came for a while.
@@ -81,17 +153,18 @@ where position = (select max(position) from inbox)
     and received_at > now() - interval '5 s'`
 
 // feel asks what others feel right now. What cannot be asked is not felt.
-func (p *Projector) feel(ctx context.Context) (lookup, ingest time.Duration) {
+func (p *Projector) feel(ctx context.Context, pace *pace) (now felt) {
 	if p.o.LookupP99 != nil {
-		lookup = p.o.LookupP99()
+		now.lookup = p.o.LookupP99()
 	}
+	now.schedule = pace.scheduling()
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
 	var seconds float64
 	if p.pool.QueryRow(ctx, ingestLagSQL).Scan(&seconds) == nil {
-		ingest = time.Duration(seconds * float64(time.Second))
+		now.ingest = time.Duration(seconds * float64(time.Second))
 	}
-	return lookup, ingest
+	return now
 }
 
 const setStatusSQL = `
@@ -102,16 +175,17 @@ where name = $1
 
 // paced makes a projection pause between its batches, as others need it.
 func (x *projection) paced(ctx context.Context, p *pace) {
+	p.begin(x.feel(ctx, p))
+	x.batch.Store(int64(p.batch(x.o.Batch)))
 	due := time.Now().Add(paceEvery)
 	x.progress = func() {
 		if time.Now().After(due) {
-			status := p.adjust(x.feel(ctx))
+			status := p.adjust(x.feel(ctx, p))
+			x.batch.Store(int64(p.batch(x.o.Batch)))
 			if _, err := x.pool.Exec(ctx, setStatusSQL, x.gen.name, status); err != nil {
 				x.log.Debug("status not written", "error", err)
 			}
-			if status != "" {
-				x.log.Info("replay slowed down", "pause", p.pause, "why", status)
-			}
+			x.log.Debug("replay paced", "pause", p.pause, "why", status)
 			due = time.Now().Add(paceEvery)
 		}
 		if p.pause > 0 {

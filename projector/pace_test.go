@@ -8,16 +8,34 @@ import (
 
 func TestAReplaySlowsDownWhenOthersSufferAndSpeedsUpAgain(t *testing.T) {
 	t.Parallel()
+	const ms = time.Millisecond
 	p := newPace()
 	for range 50 {
-		p.learn(4*time.Millisecond, 10*time.Millisecond)
+		p.learn(felt{lookup: 4 * ms, schedule: ms, ingest: 10 * ms})
 	}
-	if status := p.adjust(7*time.Millisecond, 150*time.Millisecond); status != "" || p.pause != 0 {
-		t.Errorf("within bounds: %q, pause %v", status, p.pause)
+	if p.begin(felt{}); p.pause != 0 || p.batch(2000) != 2000 {
+		t.Errorf("nobody looks up, and it begins with a pause of %v", p.pause)
+	}
+	if p.begin(felt{lookup: ms}); p.pause == 0 || p.batch(2000) == 2000 {
+		t.Error("somebody looks up, and it begins at full speed")
+	}
+	for range 20 {
+		if status := p.adjust(felt{lookup: 7 * ms, schedule: ms, ingest: 190 * ms}); status != "" {
+			t.Fatalf("within bounds: %q", status)
+		}
+	}
+	if p.pause != shortestPause {
+		t.Errorf("nobody suffers, and it pauses %v", p.pause)
+	}
+	if p.adjust(felt{}); p.pause != 0 || p.batch(2000) != 2000 {
+		t.Errorf("nobody looks up any more, and it pauses %v", p.pause)
+	}
+	if status := p.adjust(felt{schedule: time.Second}); status != "" {
+		t.Errorf("without lookups the processors matter: %q", status)
 	}
 	before := time.Duration(0)
 	for range 20 {
-		status := p.adjust(20*time.Millisecond, 0)
+		status := p.adjust(felt{lookup: 20 * ms})
 		if !strings.Contains(status, "the lookups' p99 is 20ms, 5.0 times its idle value") {
 			t.Fatalf("not said: %q", status)
 		}
@@ -29,13 +47,30 @@ func TestAReplaySlowsDownWhenOthersSufferAndSpeedsUpAgain(t *testing.T) {
 	if before != longestPause {
 		t.Errorf("pauses %v at most", before)
 	}
-	if status := p.adjust(4*time.Millisecond, time.Second); !strings.Contains(status, "the ingest lag is 1s, 10.0 times") {
+	if status := p.adjust(felt{lookup: ms, ingest: time.Second}); !strings.Contains(status, "the ingest lag is 1s, 10.0 times") {
 		t.Errorf("the lag is not said: %q", status)
 	}
-	for range 20 {
-		p.adjust(4*time.Millisecond, 0)
+	if status := p.adjust(felt{lookup: ms, schedule: 3 * ms}); !strings.Contains(status, "wait for a processor") {
+		t.Errorf("the wait is not said: %q", status)
 	}
-	if p.pause != 0 {
-		t.Errorf("still pauses %v", p.pause)
+}
+
+func TestWaitingForAProcessorIsFelt(t *testing.T) {
+	t.Parallel()
+	p := newPace()
+	p.scheduling()
+	done := make(chan struct{})
+	for range 1000 {
+		go func() {
+			for range 1000 {
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range 1000 {
+		<-done
+	}
+	if p.scheduling() == 0 {
+		t.Error("a thousand goroutines wait for nothing")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,9 +20,10 @@ type projection struct {
 	conn       *pgx.Conn // its search path leads to the generation
 	gen        generation
 	checkpoint int64
-	end        int64  // the last position to project; 0 for all there will be
-	cores      int    // to judge on
-	progress   func() // called after each batch; may be nil
+	end        int64        // the last position to project; 0 for all there will be
+	cores      int          // to judge on
+	batch      atomic.Int64 // messages that share a transaction at most
+	progress   func()       // called after each batch; may be nil
 
 	reading sync.Mutex // guards rules
 	rules   rules
@@ -31,11 +33,17 @@ const checkpointSQL = `
 select position
 from checkpoint`
 
+func (p *Projector) newProjection(conn *pgx.Conn, gen generation, cores int) *projection {
+	x := &projection{Projector: p, conn: conn, gen: gen, cores: cores}
+	x.batch.Store(int64(p.o.Batch))
+	return x
+}
+
 // open prepares to project into a generation, over a connection that nobody else uses.
 func (p *Projector) open(ctx context.Context, conn *pgx.Conn, gen generation) (*projection, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	x := &projection{Projector: p, conn: conn, gen: gen, cores: allCores()}
+	x := p.newProjection(conn, gen, allCores())
 	var err error
 	if x.rules, err = openRules(ctx, p.box, gen.base); err != nil {
 		return nil, err
@@ -128,7 +136,7 @@ func (x *projection) next(ctx context.Context, after int64) ([]judgement, error)
 	defer x.reading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	entries, err := x.box.Read(ctx, after, x.o.Batch, maxBatchBytes)
+	entries, err := x.box.Read(ctx, after, int(x.batch.Load()), maxBatchBytes)
 	if err != nil {
 		return nil, err
 	}

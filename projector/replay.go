@@ -23,8 +23,7 @@ var ErrReplaying = errors.New("a replay is under way")
 
 // Order orders a full replay: the projectors build the next generation, by this program's schema from the
 // beginning, and put it in service when it has caught up. The previous generation, and one that is being
-// built, are dropped; it waits a second for those who read them, and can be called again. It returns the
-// name of the generation to wait for.
+// built, are given up. It returns the name of the generation to wait for.
 func (p *Projector) Order(ctx context.Context) (generation string, err error) {
 	err = p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
 		id, inForce, err := inbox.Find(ctx, tx, p.schema.version, fingerprint())
@@ -73,19 +72,21 @@ func (p *Projector) RollBack(ctx context.Context) (generation string, err error)
 	return generation, err
 }
 
-// Cancel drops the generation that is being built, and says whether there was one.
+// Cancel gives up the generation that is being built, and says whether there was one. Its tables are dropped
+// when nobody reads them.
 func (p *Projector) Cancel(ctx context.Context) (was bool, err error) {
-	return p.drop(ctx, stateBuilding)
+	return p.giveUp(ctx, stateBuilding)
 }
 
-// DropPrevious drops the previous generation, and says whether there was one.
+// DropPrevious gives up the previous generation, and says whether there was one. Its tables are dropped when
+// nobody reads them.
 func (p *Projector) DropPrevious(ctx context.Context) (was bool, err error) {
-	return p.drop(ctx, statePrevious)
+	return p.giveUp(ctx, statePrevious)
 }
 
-func (p *Projector) drop(ctx context.Context, s state) (was bool, err error) {
-	err = p.inTx(ctx, fmt.Sprintf("drop what is %s", s), func(tx pgx.Tx) (err error) {
-		was, err = dropGeneration(ctx, tx, s)
+func (p *Projector) giveUp(ctx context.Context, s state) (was bool, err error) {
+	err = p.inTx(ctx, "give up a generation", func(tx pgx.Tx) (err error) {
+		was, err = giveUp(ctx, tx, s)
 		return err
 	})
 	return was, err
@@ -116,13 +117,16 @@ func (p *Projector) Build(ctx context.Context) {
 			if err != nil {
 				return err
 			}
+			if err := dropUnheld(ctx, conn); err != nil {
+				return err
+			}
 			works()
 			if gen.name != "" && gen.fingerprint == fingerprint() {
 				if err := p.build(ctx, conn, gen, pace); err != nil && !errors.Is(err, errReplaced) {
 					return err
 				}
 			} else {
-				pace.learn(p.feel(ctx))
+				pace.learn(p.feel(ctx, pace))
 			}
 			if err := p.pause(ctx); err != nil {
 				return err

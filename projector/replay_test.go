@@ -21,6 +21,46 @@ func (h *house) awaitGeneration(tb testing.TB, name string) {
 	testservers.Eventually(tb, name+" is in service", func() bool { return h.inService(tb) == name })
 }
 
+// awaitOneSchema waits until all tables but those in service are dropped.
+func (h *house) awaitOneSchema(tb testing.TB) {
+	tb.Helper()
+	testservers.Eventually(tb, "one schema is left", func() bool {
+		return h.view2(tb, `select count(1) from pg_namespace where nspname ~ '^generation_'`) == "1"
+	})
+}
+
+// What is given up while somebody reads it is dropped when that is over, and nobody waits for it.
+func TestAReaderKeepsNobodyFromReplaying(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start(t, 30)
+	h.awaitGeneration(t, "generation_1")
+	p := h.newProjector(t, 30)
+	reader, err := h.admin.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.Exec(t.Context(), `select count(1) from generation_1.orders`); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if _, err := p.Order(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.awaitGeneration(t, fmt.Sprint("generation_", n+2))
+	}
+	if got := h.view2(t, `select to_regclass('generation_1.orders') is not null`); got != "true" {
+		t.Error("the table was dropped under its reader")
+	}
+	if err := reader.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.DropPrevious(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.awaitOneSchema(t)
+}
+
 func (h *house) mustExec(tb testing.TB, statement string, args ...any) {
 	tb.Helper()
 	if _, err := h.admin.Exec(tb.Context(), statement, args...); err != nil {
@@ -66,9 +106,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 	if _, err := p.RollBack(t.Context()); !errors.Is(err, ErrNoPrevious) {
 		t.Errorf("rolled back to nothing: %v", err)
 	}
-	if got := h.view2(t, `select count(1) from pg_namespace where nspname ~ '^generation_'`); got != "1" {
-		t.Errorf("%s schemas are left, want 1", got)
-	}
+	h.awaitOneSchema(t)
 }
 
 // The generation that is being built follows the log like any, so it may as well be given up half-way.
@@ -98,9 +136,7 @@ func TestAReplayIsOrderedAnewOrCancelledWithoutATrace(t *testing.T) {
 	if got := h.everything(t); got != want || h.inService(t) != "generation_1" {
 		t.Errorf("in service is %s with\n%s\nwant\n%s", h.inService(t), got, want)
 	}
-	if got := h.view2(t, `select count(1) from pg_namespace where nspname ~ '^generation_'`); got != "1" {
-		t.Errorf("%s schemas are left, want 1", got)
-	}
+	h.awaitOneSchema(t)
 }
 
 // strictProjector is another version of this program, whose schema lets no id have more than five characters.
@@ -241,7 +277,7 @@ func TestARetryComesWhereItHappened(t *testing.T) {
 	}
 
 	next := h.newProjector(t, 30) // whose schema is in force already, so that it orders no replay
-	h.mustExec(t, `insert into schemas (version, fingerprint, source, after) values ($1, $2, $3, 3)`, next.schema.version, fingerprint(), next.schema.source)
+	h.deploy(t, next)
 	h.run(t, next)
 	h.mustExec(t, retrySQL, 1)
 	h.mustExec(t, retrySQL, 3)

@@ -22,7 +22,8 @@ const maxAttempts = 20_000
 
 // Reproducer returns the source of a Go test of this package which fails as a message does, with as little of
 // the message as that takes, and with made-up data of the same shape in the place of its own. name becomes a
-// part of the test's name. It is the same for the same message.
+// part of the test's name. It is the same for the same message. It asks nobody: that of New(nil, nil, Options{})
+// will do.
 func (p *Projector) Reproducer(name string, payload []byte) ([]byte, error) {
 	dead := p.schema.judge(inbox.Entry{Payload: payload}).dead
 	if dead == nil {

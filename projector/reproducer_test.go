@@ -14,7 +14,10 @@ import (
 
 func TestAReproducerFailsTheSameWithNothingOfTheMessageInIt(t *testing.T) {
 	t.Parallel()
-	h := Projector{schema: mustSchema(t)}
+	h, err := New(nil, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	personal := []string{"Testov", "9720000000", "Mozkin", "Ploshad", "gmail", "b563feb7", "2639809"}
 	payloads := map[string][]byte{
 		"decimal string": mustVary(t, "/payment/amount", "18.17"),

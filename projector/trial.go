@@ -10,23 +10,13 @@ import (
 
 // Trial is a generation that is made to be compared with another one and then dropped.
 type Trial struct {
-	Name string // of the generation
-	At   int64  // the position up to which it is projected
-	conn *pgx.Conn
+	Name    string // of the generation
+	Against string // the generation that was in service
+	At      int64  // the position up to which it is projected
+	conn    *pgx.Conn
 }
 
-// Trials that nobody holds any more were left behind by a program that was killed.
-const staleTrialsSQL = `
-select name
-from generations
-where state = 'trial'
-    and pg_try_advisory_xact_lock(hashtext(name))`
-
 const holdTrialSQL = `select pg_advisory_lock(hashtext($1))`
-
-const deleteTrialSQL = `
-delete from generations
-where name = $1`
 
 // errNothingInService says that there is nothing to compare with.
 var errNothingInService = errors.New("nothing is in service yet: start a projector with orderbox serve")
@@ -60,11 +50,11 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, sourc
 	case current.fingerprint != fingerprint() && asInService:
 		return ErrOtherVersion
 	}
-	x := &projection{Projector: p, conn: t.conn, cores: max(1, allCores()/2)}
 	if err := t.create(ctx, current); err != nil {
 		return err
 	}
-	x.gen, x.end = generation{name: t.Name, state: stateTrial}, t.At
+	x := p.newProjection(t.conn, generation{name: t.Name, state: stateTrial}, max(1, allCores()/2))
+	x.end = t.At
 	if asInService {
 		x.gen.base = current.base
 		x.rules, err = openRules(ctx, p.box, current.base)
@@ -98,9 +88,6 @@ func (p *Projector) onlyRule(source []byte) (rules, error) {
 // create makes the trial's tables, marks them as held, and says how far to go.
 func (t *Trial) create(ctx context.Context, current generation) error {
 	err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
-		if err := dropStaleTrials(ctx, tx); err != nil {
-			return err
-		}
 		if _, err := tx.Exec(ctx, searchPathSQL, current.name, true); err != nil {
 			return err
 		}
@@ -111,7 +98,7 @@ func (t *Trial) create(ctx context.Context, current generation) error {
 		if err != nil {
 			return err
 		}
-		t.Name = g.name
+		t.Name, t.Against = g.name, current.name
 		_, err = tx.Exec(ctx, holdTrialSQL, t.Name)
 		return err
 	})
@@ -119,31 +106,6 @@ func (t *Trial) create(ctx context.Context, current generation) error {
 		return err
 	}
 	_, err = t.conn.Exec(ctx, searchPathSQL, t.Name, false)
-	return err
-}
-
-func dropStaleTrials(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, staleTrialsSQL)
-	if err != nil {
-		return err
-	}
-	stale, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range stale {
-		if err := dropTrial(ctx, tx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func dropTrial(ctx context.Context, tx pgx.Tx, name string) error {
-	if _, err := tx.Exec(ctx, deleteTrialSQL, name); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `drop schema if exists `+pgx.Identifier{name}.Sanitize()+` cascade`)
 	return err
 }
 

@@ -28,15 +28,17 @@ func TestP99IsTheTruthWithinAnEighth(t *testing.T) {
 	}
 }
 
-func TestP99ForgetsAfterTenSeconds(t *testing.T) {
+func TestP99ForgetsAfterThreeWindows(t *testing.T) {
 	t.Parallel()
 	origin := time.Now()
 	l := newLatencies(origin)
-	at := func(seconds float64) time.Time { return origin.Add(time.Duration(seconds * float64(time.Second))) }
-	expect := func(seconds float64, want time.Duration) {
+	at := func(quarters float64) time.Time {
+		return origin.Add(time.Duration(quarters * float64(latencyWindow/4)))
+	}
+	expect := func(quarters float64, want time.Duration) {
 		t.Helper()
-		if got := l.p99(at(seconds)); got < want || got > want+want/8 {
-			t.Errorf("after %v s: %v, want %v", seconds, got, want)
+		if got := l.p99(at(quarters)); got < want || got > want+want/8 {
+			t.Errorf("after %v quarters of a window: %v, want %v", quarters, got, want)
 		}
 	}
 	expect(0, 0)
@@ -46,7 +48,10 @@ func TestP99ForgetsAfterTenSeconds(t *testing.T) {
 	l.add(at(10), time.Millisecond)
 	expect(11.9, time.Second)
 	expect(13, time.Millisecond)
-	expect(23, 0)
+	l.add(at(13), time.Microsecond) // where the first one was counted
+	expect(13, time.Millisecond)
+	expect(23, time.Microsecond)
+	expect(25, 0)
 	l.add(at(100_000), time.Minute) // what is too long for any bucket is in the last
 	if got := l.p99(at(100_000)); got < 17*time.Second {
 		t.Errorf("a minute counts as %v", got)

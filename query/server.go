@@ -25,6 +25,8 @@ type Options struct {
 	Tokens []Token
 	// Operator takes decisions about dead letters. It is called concurrently. Nil: they are not offered.
 	Operator Operator
+	// Replays orders replays. Nil: they are not offered.
+	Replays *Replays
 	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
 	// time. Nil: the balance is not offered.
 	Stats func(context.Context) (Stats, error)
@@ -198,6 +200,14 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/dead-letters/{id}/amend", s.deciding(s.decideJSON(kindAmend))},
 		{"POST", "/api/v1/dead-letters/{id}/discard", s.deciding(s.decideJSON(kindDiscard))},
 		{"POST", "/api/v1/dead-letters/{id}/reopen", s.deciding(s.decideJSON(kindReopen))},
+
+		// How the replay goes; and: order one, go back to what was before, give one up, drop what was before
+		// (operator).
+		{"GET", "/api/v1/replay", s.operator(s.replayJSON)},
+		{"POST", "/api/v1/replay/order", s.replayAction(orderReplay)},
+		{"POST", "/api/v1/replay/rollback", s.replayAction(rollBackReplay)},
+		{"POST", "/api/v1/replay/cancel", s.replayAction(cancelReplay)},
+		{"POST", "/api/v1/replay/drop-previous", s.replayAction(dropPrevious)},
 
 		// Alive: the process answers.
 		{"GET", "/healthz", s.alive},

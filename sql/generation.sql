@@ -42,7 +42,7 @@ create table orders (
 );
 
 create table deliveries (
-    position bigint primary key references orders,
+    position bigint primary key references orders deferrable,
     name     text not null,
     phone    text not null,
     zip      text not null,
@@ -53,7 +53,7 @@ create table deliveries (
 );
 
 create table payments (
-    position      bigint primary key references orders,
+    position      bigint primary key references orders deferrable,
     transaction   text not null,
     request_id    text not null,
     currency      text not null,
@@ -68,7 +68,7 @@ create table payments (
 
 -- line counts from 1 in the order of the message.
 create table items (
-    position     bigint not null references orders,
+    position     bigint not null references orders deferrable,
     line         integer not null,
     chrt_id      bigint not null,
     track_number text not null,
@@ -87,7 +87,7 @@ create table items (
 -- A message whose order was there already with the same content. first is the position of that order.
 create table duplicates (
     position bigint primary key,
-    first    bigint not null references orders
+    first    bigint not null references orders deferrable
 );
 create index duplicates_first on duplicates (first);
 
@@ -100,7 +100,7 @@ create table dead_letters (
     sentence       text not null,
     violations     jsonb not null,
     schema_version text not null,
-    first          bigint references orders,
+    first          bigint references orders deferrable,
     original       bigint,
     received_at    timestamptz not null,
     resolved       bigint,
@@ -117,6 +117,6 @@ create index dead_letters_original on dead_letters (original, position) where or
 -- Where dead letters fail: the pointers of their violations, each once, with * for the number of an entry.
 create table dead_letter_places (
     place    text not null,
-    position bigint not null references dead_letters,
+    position bigint not null references dead_letters deferrable,
     primary key (place, position)
 );

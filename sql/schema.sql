@@ -269,19 +269,19 @@ ALTER INDEX public.inbox_original ATTACH PARTITION public.inbox_other_original_i
 ALTER INDEX public.inbox_position ATTACH PARTITION public.inbox_other_position_idx;
 ALTER INDEX public.inbox_source_channel_sequence_stamped_at_key ATTACH PARTITION public.inbox_other_source_channel_sequence_stamped_at_key;
 ALTER TABLE ONLY generation_1.dead_letter_places
-    ADD CONSTRAINT dead_letter_places_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.dead_letters("position");
+    ADD CONSTRAINT dead_letter_places_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.dead_letters("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.dead_letters
-    ADD CONSTRAINT dead_letters_first_fkey FOREIGN KEY (first) REFERENCES generation_1.orders("position");
+    ADD CONSTRAINT dead_letters_first_fkey FOREIGN KEY (first) REFERENCES generation_1.orders("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.dead_letters
     ADD CONSTRAINT dead_letters_reason_fkey FOREIGN KEY (reason) REFERENCES generation_1.reasons(code);
 ALTER TABLE ONLY generation_1.deliveries
-    ADD CONSTRAINT deliveries_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position");
+    ADD CONSTRAINT deliveries_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.duplicates
-    ADD CONSTRAINT duplicates_first_fkey FOREIGN KEY (first) REFERENCES generation_1.orders("position");
+    ADD CONSTRAINT duplicates_first_fkey FOREIGN KEY (first) REFERENCES generation_1.orders("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.items
-    ADD CONSTRAINT items_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position");
+    ADD CONSTRAINT items_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.payments
-    ADD CONSTRAINT payments_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position");
+    ADD CONSTRAINT payments_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.orders("position") DEFERRABLE;
 ALTER TABLE ONLY public.generations
     ADD CONSTRAINT generations_base_fkey FOREIGN KEY (base) REFERENCES public.schemas(id);
 GRANT USAGE ON SCHEMA generation_1 TO orderbox_reader;

@@ -202,7 +202,7 @@ func TestStagesRunApart(t *testing.T) {
 	defer group.Wait()
 	defer cancel()
 	flags := brokerFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
-	for _, s := range []stages{{ingest: true}, {projector: true}, {query: true, listener: listener}} {
+	for _, s := range []*stages{{ingest: true}, {projector: true}, {query: true, listener: listener}} {
 		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
 		group.Go(func() {
 			if err := s.run(ctx); err != nil {

@@ -11,12 +11,13 @@ import (
 // commands is the command tree. Flags, environment names, defaults and help stand in the struct of each
 // command and nowhere else.
 type commands struct {
-	Up      upCommand      `cmd:"" help:"Run everything on this machine, with nothing to set up."`
-	Serve   serveCommand   `cmd:"" help:"Run the stages against a broker and a database that exist."`
-	Migrate migrateCommand `cmd:"" help:"Create or upgrade the database, its roles and its tables."`
-	Replay  replayCommand  `cmd:"" help:"Judge the whole log again, beside what is in service."`
-	Verify  verifyCommand  `cmd:"" help:"Check the laws on the live data and print the balance."`
-	Ready   readyCommand   `cmd:"" help:"Ask a running service whether it is fit to serve."`
+	Up          upCommand          `cmd:"" help:"Run everything on this machine, with nothing to set up."`
+	Serve       serveCommand       `cmd:"" help:"Run the stages against a broker and a database that exist."`
+	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the database, its roles and its tables."`
+	Replay      replayCommand      `cmd:"" help:"Judge the whole log again, beside what is in service."`
+	DeadLetters deadLettersCommand `cmd:"" name:"dead-letters" help:"See what was refused and why, and decide about it."`
+	Verify      verifyCommand      `cmd:"" help:"Check the laws on the live data and print the balance."`
+	Ready       readyCommand       `cmd:"" help:"Ask a running service whether it is fit to serve."`
 }
 
 func main() {

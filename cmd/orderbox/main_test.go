@@ -114,10 +114,12 @@ func get(tb testing.TB, url, token string) (int, string) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "ready"} {
+	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "ready", "dead-letters",
+		"dead-letters list", "dead-letters groups", "dead-letters show", "dead-letters payload", "dead-letters reproduce",
+		"dead-letters retry", "dead-letters amend", "dead-letters discard", "dead-letters reopen"} {
 		args, name := []string{"--help"}, "orderbox"
 		if command != "" {
-			args, name = []string{command, "--help"}, command
+			args, name = append(strings.Fields(command), "--help"), strings.ReplaceAll(command, " ", "-")
 		}
 		code, out, errs := runOrderbox(t.Context(), args...)
 		if code != 0 || errs != "" {
@@ -144,6 +146,7 @@ func TestHelp(t *testing.T) {
 
 func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Setenv("ORDERBOX_DATABASE_URL", "")
+	t.Setenv("ORDERBOX_OPERATOR_TOKEN", "")
 	nowhere := t.TempDir()
 	taken, err := listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -156,10 +159,19 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want string
 	}{
 		{"serve --foo", 2, "orderbox: unknown flag --foo\ntry: orderbox serve --help\n"},
-		{"", 2, "orderbox: expected one of \"up\", \"serve\", \"migrate\", \"replay\", \"verify\", ...\ntry: orderbox --help\n"},
+		{"", 2, "orderbox: expected one of \"up\", \"serve\", \"migrate\", \"replay\", \"dead-letters\", ...\ntry: orderbox --help\n"},
 		{"serve --stages ingest,frobnicate", 2, "orderbox: --stages must be one of \"ingest\",\"projector\",\"query\" but got \"frobnicate\"\ntry: orderbox serve --help\n"},
 		{"serve --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},
 		{"verify --data " + nowhere, 1, "orderbox: no database is named\ntry: set ORDERBOX_DATABASE_URL, or start one with: orderbox up\n"},
+		{"dead-letters list --data " + nowhere, 1,
+			"orderbox: no operator token is given\ntry: set ORDERBOX_OPERATOR_TOKEN, or --data to the directory of orderbox up\n"},
+		{"dead-letters list --operator-token x --url http://127.0.0.1:1", 1,
+			"orderbox: no service answers at http://127.0.0.1:1\ntry: orderbox up, or --url and ORDERBOX_URL name one that runs\n"},
+		{"dead-letters list --since yesterday", 2, "orderbox: --since: a time is 2026-11-24 or 2026-11-24T12:00:00Z, both UTC, or how long ago, such as 90m or 24h\ntry: orderbox dead-letters list --help\n"},
+		{"dead-letters retry", 2, "orderbox: dead-letters retry: name dead letters by their ids, or by a filter such as --reason or --state\ntry: orderbox dead-letters retry --help\n"},
+		{"dead-letters discard 17", 2, "orderbox: missing flags: --note=TEXT\ntry: orderbox dead-letters discard --help\n"},
+		{"dead-letters reopen 17 --state discarded", 2, "orderbox: dead-letters reopen: name dead letters by their ids or by a filter, not by both\ntry: orderbox dead-letters reopen --help\n"},
+		{"dead-letters show seventeen", 2, "orderbox: <id>: expected a valid 64 bit int but got \"seventeen\"\ntry: orderbox dead-letters show --help\n"},
 		{"migrate --data " + nowhere + " --database-url postgres://orderbox:x@127.0.0.1/orderbox", 1,
 			"orderbox: no administrator's URL is given\ntry: set ORDERBOX_ADMIN_URL\n"},
 		{"migrate --data " + nowhere + " --admin-url postgres://127.0.0.1/postgres --database-url postgres://me:x@127.0.0.1/orderbox", 1,

@@ -7,11 +7,13 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"orderbox/inbox"
 	"orderbox/internal/cli"
+	"orderbox/internal/verify"
 	"orderbox/projector"
 	"orderbox/sql"
 )
@@ -20,6 +22,8 @@ type replayCommand struct {
 	dataFlags
 	databaseFlags
 	logFlags
+	dryRunFlags
+	rampFlags
 	Detach       bool `help:"Order the replay and leave it to the running service."`
 	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
 	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
@@ -34,14 +38,23 @@ running service does the work; when none runs, this command does. Breaking it of
 this command, goes on where it was.
 
 Examples:
+  orderbox replay --dry-run
+  orderbox replay --dry-run --schema next.schema.json
   orderbox replay
-  orderbox replay --rollback`
+  orderbox replay --rollback
+  orderbox replay --dead-letters --place /payment/amount`
 }
 
 // Run orders and watches a replay.
 func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.Schema != "" && !c.DryRun {
+		return errSchemaAlone
+	}
+	if c.given() && !c.DeadLetters {
+		return errSelectionAlone
 	}
 	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox replay", projectorConns)
 	if err != nil {
@@ -58,6 +71,10 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	var generation string
 	switch {
+	case c.DeadLetters:
+		return c.ramp(ctx, s, p)
+	case c.DryRun:
+		return c.dryRun(ctx, s, pool, p)
 	case c.Cancel:
 		return c.drop(ctx, s, p.Cancel, "the replay was given up", "no replay is under way: nothing was done")
 	case c.DropPrevious:
@@ -74,7 +91,7 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 		_, err = fmt.Fprintln(s.Out, "ordered: the running service builds the generation and puts it in service")
 		return err
 	}
-	return watchReplay(ctx, s, p, generation)
+	return watchReplay(ctx, s, pool, p, generation)
 }
 
 func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(context.Context) (bool, error), done, nothing string) error {
@@ -92,7 +109,7 @@ func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(conte
 var errReplayGone = errors.New("the replay was given up, or ordered anew by somebody else")
 
 // watchReplay shows the progress until the generation is in service, and builds it when nobody else does.
-func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, generation string) error {
+func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector, generation string) error {
 	building, stop := context.WithCancel(ctx)
 	built := make(chan struct{})
 	go func() {
@@ -116,8 +133,8 @@ func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, gen
 			bar.show(now)
 		case now.InService == generation:
 			bar.finish(now.Head)
-			_, err := fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
-			return err
+			fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
+			return sayWhatChanged(ctx, s, pool, now)
 		default:
 			return errReplayGone
 		}
@@ -126,6 +143,20 @@ func watchReplay(ctx context.Context, s cli.Streams, p *projector.Projector, gen
 		case <-ticks.C:
 		}
 	}
+}
+
+// sayWhatChanged compares what is in service with what was before.
+func sayWhatChanged(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, now projector.Progress) error {
+	if now.Previous == "" {
+		return nil
+	}
+	diff, err := verify.Compare(ctx, pool, now.Previous, now.InService, now.PreviousAt, verify.Show{Examples: 3})
+	if err != nil {
+		// Another version's tables may have other columns.
+		_, err = fmt.Fprintf(s.Out, "not compared with %s: %v\n", now.Previous, err)
+		return err
+	}
+	return printDiff(s.Out, diff)
 }
 
 // replayBar shows the progress: a bar with rate and time left to a person, a line every ten seconds to
@@ -156,7 +187,7 @@ func (b *replayBar) show(p projector.Progress) {
 			b.bar.Describe("replay " + p.Status)
 		}
 		_ = b.bar.Set64(p.Position)
-	} else if time.Since(b.last) >= plainEvery || p.Status != b.status {
+	} else if time.Since(b.last) >= plainEvery {
 		fmt.Fprintf(b.s.Err, "replay: at position %d of %d %s\n", p.Position, p.Head, p.Status)
 		b.last = time.Now()
 	}

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
@@ -88,7 +90,7 @@ func TestNobodyNoticesAReplay(t *testing.T) {
 	dir := testservers.Dir(t)
 	p := mustProgram(t, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty")
 	env := mustEnv(t, dir)
-	mustFill(t, env, 31, 10_000)
+	mustFill(t, env, 31, 3_000)
 	url := env["ORDERBOX_URL"]
 	testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), url) == nil })
 	before := everyOrder(t, url)
@@ -201,4 +203,63 @@ func mustKillPostgres(tb testing.TB, dir string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// The 99th percentile of the time that a client waits for random orders, which it asks for all the time, with
+// and without replays one after the other; the limit is that without. A client of its own process would be
+// the fairer one; this one shares the cores with the service as well.
+func BenchmarkLookupsDuringReplay(b *testing.B) {
+	dir := testservers.Dir(b)
+	mustProgram(b, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty", "--log-level", "warn")
+	env := mustEnv(b, dir)
+	mustFill(b, env, 51, 20_000)
+	url := env["ORDERBOX_URL"]
+	testservers.Eventually(b, "the service is ready", func() bool { return askReady(b.Context(), url) == nil })
+	var uids []string
+	for uid := range everyOrder(b, url) {
+		uids = append(uids, uid)
+	}
+	// ask looks orders up until done, for a second at least.
+	ask := func(done <-chan struct{}) (took []time.Duration) {
+		for begun := time.Now(); ; {
+			select {
+			case <-done:
+				if time.Since(begun) > time.Second {
+					return took
+				}
+			default:
+			}
+			uid := uids[rand.IntN(len(uids))]
+			asked := time.Now()
+			if code, body := get(b, url+"/api/v1/orders/"+uid, ""); code != http.StatusOK {
+				b.Fatalf("order %s: %d %s", uid, code, body)
+			}
+			took = append(took, time.Since(asked))
+		}
+	}
+	p99 := func(took []time.Duration) time.Duration {
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	var idle, busy []time.Duration
+	for b.Loop() {
+		idle = append(idle, ask(closed())...)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if code, out, errs := runOrderbox(b.Context(), "replay", "--data", dir); code != 0 {
+				b.Errorf("replay: exit code %d\n%s%s", code, out, errs)
+			}
+		}()
+		busy = append(busy, ask(done)...)
+	}
+	b.ReportMetric(float64(p99(idle).Microseconds()), "p99-idle-µs")
+	b.ReportMetric(float64(p99(busy).Microseconds()), "p99-replay-µs")
+	b.ReportMetric(float64(p99(busy))/float64(p99(idle)), "times")
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -52,6 +53,7 @@ type stages struct {
 	registry *prometheus.Registry
 	checks   map[string]func(context.Context) error
 	pools    []*pgxpool.Pool
+	answers  atomic.Pointer[query.Server] // once there is one
 }
 
 // run runs the stages until ctx ends, or until one cannot go on.
@@ -142,7 +144,9 @@ func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Log: s.log, Metrics: s.registry})
+	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{
+		Log: s.log, Metrics: s.registry, LookupP99: s.lookupP99,
+	})
 	if err != nil {
 		return err
 	}
@@ -158,12 +162,12 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	operator, err := s.openOperator(ctx)
+	operator, replays, err := s.openOperator(ctx)
 	if err != nil {
 		return err
 	}
 	stage, err := query.New(pool, query.Options{
-		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Checks: s.checks,
+		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Replays: replays, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
@@ -174,17 +178,26 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	g.Go(func() error { return stage.Run(ctx) })
+	s.answers.Store(stage)
 	g.Go(func() error { return serveHTTP(ctx, stage.HTTPServer(), s.listener) })
 	return nil
 }
 
-// openOperator returns what takes operators' decisions: nothing where they cannot be recorded.
-func (s *stages) openOperator(ctx context.Context) (query.Operator, error) {
+func (s *stages) lookupP99() time.Duration {
+	if stage := s.answers.Load(); stage != nil {
+		return stage.LookupP99()
+	}
+	return 0
+}
+
+// openOperator returns what takes operators' decisions and orders: nothing where they cannot be recorded.
+func (s *stages) openOperator(ctx context.Context) (query.Operator, *query.Replays, error) {
 	pool, err := s.open(ctx, "operator", operatorConns)
 	if err != nil || pool.Config().ConnConfig.User == readerRole {
-		return nil, err
+		return nil, nil, err
 	}
-	return inbox.New(pool, s.log), nil
+	replays, err := s.replays(pool)
+	return inbox.New(pool, s.log), replays, err
 }
 
 // open makes a stage's pool, to be closed when all stages have ended.

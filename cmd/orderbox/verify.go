@@ -15,7 +15,10 @@ import (
 type verifyCommand struct {
 	dataFlags
 	databaseFlags
-	JSON bool `name:"json" help:"Print the report as JSON."`
+	Deep   bool   `help:"Project the whole log once more on the side, and compare row by row and answer by answer."`
+	Repair bool   `help:"With --deep: put right what differs, if it is of at most a thousand messages."`
+	URL    string `env:"ORDERBOX_URL" help:"With --deep: the service whose answers to compare." placeholder:"URL"`
+	JSON   bool   `name:"json" help:"Print the report as JSON."`
 }
 
 // Help is the text behind --help.
@@ -23,15 +26,22 @@ func (verifyCommand) Help() string {
 	return `Counts everything in one snapshot, by SQL alone: it shares no code with the stages that it checks. Exits 1 and
 names what is wrong when a law does not hold. Gaps, messages that the broker numbered and never delivered, are shown
 and are no failure: nobody has acknowledged them. The fingerprint is the same wherever the same log was projected, and
-another one where any row differs: checkpoint, schema, and a hash of every row.`
+another one where any row differs: checkpoint, schema, and a hash of every row.
+
+With --deep the projector's own code projects the log again, by the rules in service: it must come to the same rows, and
+the service must answer with them.`
 }
 
-var errLawBroken = errors.New("the laws do not hold")
+var (
+	errLawBroken = errors.New("the laws do not hold")
+	errNotSame   = errors.New("what is in service is not what the log makes")
+)
 
 // verified is the report as JSON. The fingerprint is taken after it, and says itself of which position.
 type verified struct {
 	verify.Report
 	Fingerprint verify.Print `json:"fingerprint"`
+	Deep        *deepReport  `json:"deep,omitempty"`
 }
 
 // Run checks and reports.
@@ -39,7 +49,7 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox verify", 1)
+	pool, err := sql.Open(ctx, c.DatabaseURL, "orderbox verify", projectorConns)
 	if err != nil {
 		return err
 	}
@@ -52,20 +62,33 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err != nil {
 		return cli.Try(err, "check that the database of --database-url is up and migrated")
 	}
+	full := verified{Report: report, Fingerprint: fingerprint}
+	if c.Deep {
+		if full.Deep, err = c.deep(ctx, s, pool); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
-		err = e.Encode(verified{report, fingerprint})
+		err = e.Encode(full)
 	} else {
-		err = printReport(s.Out, report, fingerprint)
+		err = printReport(s.Out, full)
 	}
-	if err == nil && len(report.Broken) > 0 {
-		err = cli.Try(errLawBroken, "keep the database as it is and look at the positions named above")
+	switch {
+	case err != nil:
+		return err
+	case len(report.Broken) > 0:
+		return cli.Try(errLawBroken, "keep the database as it is and look at the positions named above")
+	case full.Deep != nil && full.Deep.Repaired > 0:
+		return nil
+	case full.Deep != nil && !full.Deep.sound():
+		return cli.Try(errNotSame, "--repair for single orders, or orderbox replay, which makes everything anew from the log; keep a dump if you want to know why")
 	}
-	return err
+	return nil
 }
 
-func printReport(w io.Writer, r verify.Report, p verify.Print) error {
+func printReport(w io.Writer, r verified) error {
 	line := func(format string, args ...any) {
 		fmt.Fprintf(w, format+"\n", args...)
 	}
@@ -78,13 +101,15 @@ func printReport(w io.Writer, r verify.Report, p verify.Print) error {
 	for _, g := range r.GapRanges {
 		line("  channel %s, sequences %d to %d never came", g.Channel, g.From, g.To)
 	}
-	line("fingerprint   %s", p)
+	line("fingerprint   %s", r.Fingerprint)
 	for _, f := range r.Broken {
 		line("law %d is broken: %s (%d; for example %v)", f.Law, f.What, f.Count, f.Examples)
 	}
-	if len(r.Broken) > 0 {
+	if len(r.Broken) == 0 {
+		line("it adds up, and the laws hold")
+	}
+	if r.Deep == nil {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, "it adds up, and the laws hold")
-	return err
+	return printDeep(w, r.Deep)
 }

@@ -79,7 +79,7 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(s),
 		kong.Resolvers(kong.ResolverFunc(fromEnvFile)),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	}, options...)...)
 	if err != nil {
 		panic(err) // the grammar itself is wrong: a test builds every one

@@ -24,8 +24,10 @@ type Diff struct {
 	// Attempts are the retries and amendments that are refused on one side only, or for something else.
 	Attempts int64 `json:"attempts"`
 	// Tables are all tables of a generation, row by row.
-	Tables   []TableDiff `json:"tables"`
-	Examples Examples    `json:"examples"`
+	Tables []TableDiff `json:"tables"`
+	// Positions are the first thousand messages of which any row differs.
+	Positions []int64  `json:"positions,omitempty"`
+	Examples  Examples `json:"examples"`
 }
 
 // OrderCounts counts orders by their order_uid; each in one number at most.
@@ -110,6 +112,8 @@ func Compare(ctx context.Context, pool *pgxpool.Pool, from, to string, at int64,
 	}
 	return c.diff, nil
 }
+
+const maxPositions = 1000
 
 // comparison is a Compare under way.
 type comparison struct {
@@ -223,6 +227,9 @@ func (c *comparison) compare(ctx context.Context, b, a *fate) error {
 	}
 	if same {
 		return nil
+	}
+	if len(c.diff.Positions) < maxPositions {
+		c.diff.Positions = append(c.diff.Positions, b.position)
 	}
 	if err := c.duplicate(ctx, b, a); err != nil {
 		return err
