@@ -49,6 +49,7 @@ var fences = map[string]string{
 	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/verify",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
+	"github.com/chromedp":                         "",
 	"net/http":                                    "query cmd/orderbox",
 	"database/sql":                                "",
 	"orderbox/internal/testservers":               "",

@@ -51,11 +51,15 @@ func (b *bulkRequest) check(kind string) error {
 	return checkNote(kind, b.Note)
 }
 
-// bulkJSON returns the handler of one kind of decision about all dead letters that a filter means. Of those
-// it leaves out where the decision makes no sense, and counts both.
-//
-// It is done chunk by chunk, the oldest first, each in a transaction. Who is cut off half-way may ask again:
-// what was done is left out then.
+// bulkResult is what a decision about many was about, or would be.
+type bulkResult struct {
+	Count   int `json:"count"`
+	LeftOut int `json:"left_out"`
+
+	last int64 // the newest of them; 0 for none
+}
+
+// bulkJSON returns the handler of one kind of decision about all dead letters that a filter means.
 func (s *Server) bulkJSON(kind string) func(http.ResponseWriter, *http.Request, string) error {
 	return func(w http.ResponseWriter, r *http.Request, by string) error {
 		if _, err := parseParams(r); err != nil {
@@ -65,38 +69,55 @@ func (s *Server) bulkJSON(kind string) func(http.ResponseWriter, *http.Request, 
 		if err := readJSON(w, r, &b); err != nil {
 			return err
 		}
-		if err := b.check(kind); err != nil {
-			return err
-		}
-		// A server without deadlines, in a test, has none to move.
-		deadline := time.Now().Add(bulkTimeout + queryTimeout)
-		if err := http.NewResponseController(w).SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return fmt.Errorf("take time to answer: %w", err)
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), bulkTimeout)
-		defer cancel()
-		letters, leftOut, err := s.chooseBulk(ctx, kind, *b.Filter)
+		result, err := s.decideBulk(w, r, kind, by, b)
 		if err != nil {
 			return err
 		}
-		if b.Expect != nil && *b.Expect != len(letters) {
-			return newProblem(http.StatusConflict, "count-differs", "It is not as many as expected",
-				fmt.Sprintf("It would be about %d dead letters and not %d. Nothing was done.", len(letters), *b.Expect), "Look at the preview again.")
+		status := http.StatusAccepted
+		if b.Preview {
+			status = http.StatusOK
 		}
-		status := http.StatusOK
-		if !b.Preview {
-			status = http.StatusAccepted
-			for chunk := range inChunks(letters) {
-				if _, err := s.pass(ctx, kind, by, b.Note, chunk); err != nil {
-					return fmt.Errorf("decide about %d dead letters: %w", len(letters), err)
-				}
-			}
-		}
-		return sendJSON(w, status, typeJSON, struct {
-			Count   int `json:"count"`
-			LeftOut int `json:"left_out"`
-		}{len(letters), leftOut})
+		return sendJSON(w, status, typeJSON, result)
 	}
+}
+
+// decideBulk takes a decision about all dead letters that a filter means, or counts them. It leaves out
+// where the decision makes no sense.
+//
+// It is done chunk by chunk, the oldest first, each in a transaction. Who is cut off half-way may ask again:
+// what was done is left out then.
+func (s *Server) decideBulk(w http.ResponseWriter, r *http.Request, kind, by string, b bulkRequest) (result bulkResult, err error) {
+	if err := b.check(kind); err != nil {
+		return result, err
+	}
+	// A server without deadlines, in a test, has none to move.
+	deadline := time.Now().Add(bulkTimeout + queryTimeout)
+	if err := http.NewResponseController(w).SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return result, fmt.Errorf("take time to answer: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), bulkTimeout)
+	defer cancel()
+	letters, leftOut, err := s.chooseBulk(ctx, kind, *b.Filter)
+	if err != nil {
+		return result, err
+	}
+	result.Count, result.LeftOut = len(letters), leftOut
+	if len(letters) > 0 {
+		result.last = letters[len(letters)-1].id
+	}
+	if b.Expect != nil && *b.Expect != len(letters) {
+		return result, newProblem(http.StatusConflict, "count-differs", "It is not as many as expected",
+			fmt.Sprintf("It would be about %d dead letters and not %d. Nothing was done.", len(letters), *b.Expect), "Look at the preview again.")
+	}
+	if b.Preview {
+		return result, nil
+	}
+	for chunk := range inChunks(letters) {
+		if _, err := s.pass(ctx, kind, by, b.Note, chunk); err != nil {
+			return result, fmt.Errorf("decide about %d dead letters: %w", len(letters), err)
+		}
+	}
+	return result, nil
 }
 
 // chooseBulk returns the dead letters that a decision is about, oldest first, and how many are left out.

@@ -247,15 +247,23 @@ select code
 from reasons
 order by code`
 
-// checkReason returns a problem when there is no such reason: an empty list would pass for good news.
-func checkReason(ctx context.Context, tx pgx.Tx, reason string) error {
+func listReasons(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, listReasonsSQL)
 	if err != nil {
-		return fmt.Errorf("list reasons: %w", err)
+		return nil, fmt.Errorf("list reasons: %w", err)
 	}
 	known, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return fmt.Errorf("list reasons: %w", err)
+		return nil, fmt.Errorf("list reasons: %w", err)
+	}
+	return known, nil
+}
+
+// checkReason returns a problem when there is no such reason: an empty list would pass for good news.
+func checkReason(ctx context.Context, tx pgx.Tx, reason string) error {
+	known, err := listReasons(ctx, tx)
+	if err != nil {
+		return err
 	}
 	if slices.Contains(known, reason) {
 		return nil

@@ -24,9 +24,6 @@ const (
 
 // decideJSON returns the handler of one kind of decision about one dead letter. It answers when the decision
 // is recorded; the projector applies it, which the history tells.
-//
-// How things stand is read before and may have changed when the decision is recorded. That does no harm: a
-// second retry makes a duplicate, and a discard of what was resolved changes no state.
 func (s *Server) decideJSON(kind string) func(http.ResponseWriter, *http.Request, string) error {
 	return func(w http.ResponseWriter, r *http.Request, by string) error {
 		id, err := deadLetterID(r)
@@ -37,35 +34,47 @@ func (s *Server) decideJSON(kind string) func(http.ResponseWriter, *http.Request
 		if err != nil {
 			return err
 		}
-		err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) error {
-			letters, err := readStandings(ctx, tx, kind, []int64{id})
-			if err == nil && len(letters) == 0 {
-				err = explainMissing(id, pgx.ErrNoRows)
-			}
-			if err != nil {
-				return err
-			}
-			return letters[0].objection(kind)
-		})
+		entry, err := s.decide(r.Context(), kind, by, note, id, payload)
 		if err != nil {
 			return err
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
-		defer cancel()
-		var entry int64
-		if kind == kindAmend {
-			entry, err = s.o.Operator.Amend(ctx, by, note, id, payload)
-		} else {
-			entry, err = s.pass(ctx, kind, by, note, []int64{id})
-		}
-		if err != nil {
-			return fmt.Errorf("decide about dead letter %d: %w", id, err)
 		}
 		return sendJSON(w, http.StatusAccepted, typeJSON, struct {
 			Decision string `json:"decision"`
 			Entry    int64  `json:"entry,omitempty"` // of the retry or the amendment, in the log
 		}{kind, entry})
 	}
+}
+
+// decide takes a decision about one dead letter, in the name of an operator, unless it makes no sense as
+// things stand; the payload is that of an amendment. It returns where a retry or an amendment was entered.
+//
+// How things stand is read before and may have changed when the decision is recorded. That does no harm: a
+// second retry makes a duplicate, and a discard of what was resolved changes no state.
+func (s *Server) decide(ctx context.Context, kind, by, note string, id int64, payload []byte) (entry int64, err error) {
+	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		letters, err := readStandings(ctx, tx, kind, []int64{id})
+		if err == nil && len(letters) == 0 {
+			err = explainMissing(id, pgx.ErrNoRows)
+		}
+		if err != nil {
+			return err
+		}
+		return letters[0].objection(kind)
+	})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if kind == kindAmend {
+		entry, err = s.o.Operator.Amend(ctx, by, note, id, payload)
+	} else {
+		entry, err = s.pass(ctx, kind, by, note, []int64{id})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("decide about dead letter %d: %w", id, err)
+	}
+	return entry, nil
 }
 
 // pass passes a decision about dead letters on, and returns where the first was entered, if anywhere.

@@ -49,18 +49,27 @@ func (s *Server) groupsJSON(w http.ResponseWriter, r *http.Request) error {
 	}
 	var g groups
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		if by != "place" {
-			g.Reasons, err = collect[reasonGroup](ctx, tx, groupByReasonSQL, f.State)
-		}
-		if err == nil && by != "reason" {
-			g.Places, err = collect[placeGroup](ctx, tx, groupByPlaceSQL, f.State)
-		}
+		g, err = readGroups(ctx, tx, f.State, by)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("group dead letters: %w", err)
+		return err
 	}
 	return sendJSON(w, http.StatusOK, typeJSON, g)
+}
+
+// readGroups counts the dead letters in a state, by reason or by place, or both when by is empty.
+func readGroups(ctx context.Context, tx pgx.Tx, state, by string) (g groups, err error) {
+	if by != "place" {
+		g.Reasons, err = collect[reasonGroup](ctx, tx, groupByReasonSQL, state)
+	}
+	if err == nil && by != "reason" {
+		g.Places, err = collect[placeGroup](ctx, tx, groupByPlaceSQL, state)
+	}
+	if err != nil {
+		return groups{}, fmt.Errorf("group dead letters: %w", err)
+	}
+	return g, nil
 }
 
 // An index tells it all.

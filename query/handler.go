@@ -4,25 +4,27 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
 // handler answers one route. What it returns before it has written anything becomes a problem.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// adapt makes a route an http.Handler: it secures, calls, answers errors, and measures.
-func (s *Server) adapt(rt route) http.Handler {
-	observe := s.metrics.route(rt.path)
+// adapt makes the routes of one path an http.Handler: it secures, calls, answers errors, and measures.
+func (s *Server) adapt(routes ...route) http.Handler {
+	path := routes[0].path
+	observe := s.metrics.route(path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		a := &answer{ResponseWriter: w}
 		secure(a.Header())
 		err := s.refuseForeign(r)
 		if err == nil {
-			err = call(rt, a, r)
+			err = call(routes, a, r)
 		}
 		if err != nil {
-			s.fail(a, r, rt.path, err)
+			s.fail(a, r, path, err)
 		}
 		observe(a.status, start)
 	})
@@ -37,8 +39,8 @@ func (s *Server) refuseForeign(r *http.Request) error {
 		"Do it from Orderbox's own pages, or from a program that sends no Origin.")
 }
 
-// call runs a route's handler, and makes an error of a panic.
-func call(rt route, w http.ResponseWriter, r *http.Request) (err error) {
+// call runs the handler of the route with the request's method, and makes an error of a panic.
+func call(routes []route, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		switch reason := recover(); reason {
 		case nil:
@@ -48,13 +50,16 @@ func call(rt route, w http.ResponseWriter, r *http.Request) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
 		}
 	}()
-	if rt.method == "" || r.Method == rt.method || r.Method == http.MethodHead && rt.method == http.MethodGet {
-		return rt.handle(w, r)
+	var methods []string
+	for _, rt := range routes {
+		if rt.method == "" || r.Method == rt.method || r.Method == http.MethodHead && rt.method == http.MethodGet {
+			return rt.handle(w, r)
+		}
+		if methods = append(methods, rt.method); rt.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
 	}
-	allow := rt.method
-	if allow == http.MethodGet {
-		allow = "GET, HEAD"
-	}
+	allow := strings.Join(methods, ", ")
 	w.Header().Set("Allow", allow)
 	return newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "This method is not offered here",
 		"The request used "+r.Method+".", "Use "+allow+".")

@@ -2,6 +2,8 @@ package query
 
 import (
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -14,6 +16,45 @@ const (
 	afterLogin = "/dead-letters"
 	maxForm    = 4 << 10
 )
+
+// loginView is what pages/login.html reads.
+type loginView struct {
+	frame
+	Next   string // where the browser goes then
+	Failed bool
+}
+
+// loginPage asks for a token, or sends on who has shown one.
+func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if err := s.offersOperator(); err != nil {
+		return err
+	}
+	next := r.URL.Query().Get("next")
+	if !isLocal(next) {
+		next = afterLogin
+	}
+	if s.asker(r) != "" {
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return nil
+	}
+	return s.writePage(w, r, http.StatusOK, "login", loginView{frame: frame{Title: "Log in"}, Next: next})
+}
+
+// askToLogIn answers a browser without a login: it is sent to the login page and comes back from there, to
+// a page and not to a decision that it was about to take.
+func (s *Server) askToLogIn(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path == "/login" {
+		view := loginView{frame: frame{Title: "Log in"}, Next: r.PostForm.Get("next"), Failed: true}
+		return s.writePage(w, r, http.StatusUnauthorized, "login", view)
+	}
+	next := r.URL.RequestURI()
+	if r.Method == http.MethodPost {
+		next = path.Dir(r.URL.Path)
+	}
+	http.Redirect(w, r, "/login?"+url.Values{"next": {next}}.Encode(), http.StatusSeeOther)
+	return nil
+}
 
 // login gives a browser a cookie for an operator's token, the form's field token, and sends it to the path
 // in the field next.

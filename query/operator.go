@@ -54,16 +54,22 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (name stri
 	if err := s.offersOperator(); err != nil {
 		return "", err
 	}
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		name = s.keys.bearer(secret)
-	} else if c, err := r.Cookie(cookieName); err == nil {
-		name = s.keys.cookie(c.Value, time.Now())
-	}
-	if name == "" {
+	if name = s.asker(r); name == "" {
 		return "", unauthorized(w, "Send a token as: Authorization: Bearer <token>, or log in with one.")
 	}
 	return name, nil
+}
+
+// asker returns the name of the operator who asks, or nothing.
+func (s *Server) asker(r *http.Request) string {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return s.keys.bearer(secret)
+	}
+	if c, err := r.Cookie(cookieName); err == nil {
+		return s.keys.cookie(c.Value, time.Now())
+	}
+	return ""
 }
 
 func (s *Server) offersOperator() error {

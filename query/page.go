@@ -29,7 +29,7 @@ const (
 func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 	c := s.cache()
 	view := homeView{
-		frame:   frame{Title: "Look up an order", Focus: true},
+		frame:   frame{Title: "Look up an order", Focus: true, Operator: s.asker(r)},
 		Loading: !c.complete.Load(), // then the latest so far are among the oldest there are
 	}
 	count, _ := c.size()
@@ -78,7 +78,9 @@ func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.writePage(w, r, http.StatusOK, "order", newOrderView(o, e.body))
+	view := newOrderView(o, e.body)
+	view.Operator = s.asker(r)
+	return s.writePage(w, r, http.StatusOK, "order", view)
 }
 
 // asset answers with a style sheet, a script or a picture. Its name says which bytes it stands for, so it
@@ -94,8 +96,14 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) error {
 
 // errorPage shows a problem to a person. When it cannot, it shows a page that was made at the start.
 func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
-	name, view := s.newProblemView(r, p)
-	err := s.writePage(w, r, p.Status, name, view)
+	name, err := "login", error(nil)
+	if p.Status == http.StatusUnauthorized {
+		err = s.askToLogIn(w, r)
+	} else {
+		var view problemView
+		name, view = s.newProblemView(r, p)
+		err = s.writePage(w, r, p.Status, name, view)
+	}
 	if err == nil {
 		return
 	}
@@ -103,15 +111,16 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
 	send(w, p.Status, typeHTML, s.site.Broken()) // nobody is left to tell when this fails
 }
 
-// writePage answers with a page, which is complete before its first byte is sent. A browser may keep it
-// and asks each time whether it is still so: the home page asks every few seconds, to show what is new.
+// writePage answers with a page, which is complete before its first byte is sent. A browser may keep it,
+// unless the header says otherwise already, and asks each time whether it is still so: the home page asks
+// every few seconds, to show what is new.
 func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
 	body, err := s.site.Render(name, view)
 	if err != nil {
 		return err
 	}
 	digest := sha256.Sum256(body)
-	if status == http.StatusOK && notModified(w, r, entityTag(digest[:digestBytes])) {
+	if status == http.StatusOK && w.Header().Get("Cache-Control") == "" && notModified(w, r, entityTag(digest[:digestBytes])) {
 		return nil
 	}
 	return send(w, status, typeHTML, body)
@@ -138,9 +147,10 @@ func orderLink(uid string) string {
 
 // frame is what every page has.
 type frame struct {
-	Title string
-	Query string // what the search field holds
-	Focus bool   // the search field has the focus from the start
+	Title    string
+	Query    string // what the search field holds
+	Focus    bool   // the search field has the focus from the start
+	Operator string // who is logged in; empty when nobody is
 }
 
 // homeView is what pages/home.html reads.
@@ -194,7 +204,8 @@ type problemView struct {
 	frame
 	Status               int
 	Heading, Detail, Fix string
-	Starting             bool // waiting helps
+	Starting             bool   // waiting helps
+	Back, BackTo         string // the operator's page that this is about, when it is about one
 
 	UID, Link            string // the order that is not there
 	Trimmed, TrimmedLink string // its id without the spaces around it, when it has some
@@ -263,11 +274,13 @@ func (s *Server) newProblemView(r *http.Request, p problem) (name string, v prob
 	}
 	uid = strings.ToValidUTF8(uid, "\uFFFD")
 	v = problemView{
-		frame:  frame{Title: p.Title, Query: uid, Focus: true},
+		frame:  frame{Title: p.Title, Query: uid, Focus: true, Operator: s.asker(r)},
 		Status: p.Status, Heading: p.Title, Detail: p.Detail, Fix: p.Fix,
 	}
 	c := s.cache()
 	switch {
+	case v.Operator != "" && strings.HasPrefix(r.URL.Path, lettersPath):
+		v.Back, v.BackTo = backTo(r)
 	case p.Status == http.StatusNotFound && uid != "":
 		v.Title, v.UID, v.Link = "No such order", uid, orderLink(uid)
 		if trimmed := strings.TrimSpace(uid); trimmed != uid && trimmed != "" {

@@ -26,6 +26,21 @@ func parseParams(r *http.Request, allowed ...string) (params, error) {
 	if err != nil {
 		return nil, badRequest("The query of the address is not well encoded.", "Encode it as key=value&key=value, with percent signs for what is special.")
 	}
+	return checkParams(values, allowed)
+}
+
+// parseForm reads the fields of a form that was posted, of at most limit bytes as it is encoded, in the same
+// way.
+func parseForm(w http.ResponseWriter, r *http.Request, limit int64, allowed ...string) (params, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	if err := r.ParseForm(); err != nil {
+		return nil, badRequest("The form cannot be read.", "It is too large, or not what this page sends.")
+	}
+	return checkParams(r.PostForm, allowed)
+}
+
+// checkParams returns a problem for what is none of allowed, given twice, or no text.
+func checkParams(values url.Values, allowed []string) (params, error) {
 	for name, given := range values {
 		if !slices.Contains(allowed, name) {
 			fix := "Use only these: " + strings.Join(allowed, ", ") + "."

@@ -115,8 +115,15 @@ func (s *Server) HTTPServer() *http.Server {
 func (s *Server) router() http.Handler {
 	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	routes := make(map[string][]route)
 	for _, rt := range s.routes() {
-		router.Handle(rt.path, s.adapt(rt))
+		routes[rt.path] = append(routes[rt.path], rt)
+	}
+	for _, rt := range s.routes() {
+		if of := routes[rt.path]; of != nil {
+			router.Handle(rt.path, s.adapt(of...))
+			delete(routes, rt.path)
+		}
 	}
 	router.NotFoundHandler = s.adapt(route{path: "other", handle: func(http.ResponseWriter, *http.Request) error {
 		return notFound("No page and no endpoint has this address.", "Begin at /.")
@@ -124,7 +131,7 @@ func (s *Server) router() http.Handler {
 	return router
 }
 
-// route is one line of the HTTP surface. Who offers GET offers HEAD.
+// route is one line of the HTTP surface. Who offers GET offers HEAD. A path has a line for each method.
 type route struct {
 	method string // empty: any
 	path   string
@@ -151,8 +158,27 @@ func (s *Server) routes() []route {
 		{"GET", "/assets/{name}", s.asset},
 
 		// A browser's login with an operator's token, a form: token, next; and its end.
+		{"GET", "/login", s.loginPage},
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
+
+		// What was refused, with the places where it fails (operator): filters as the endpoint's, after.
+		{"GET", "/dead-letters", s.operator(s.lettersPage)},
+		// What a decision about all that a filter means would be about, and the decision (operator).
+		{"GET", "/dead-letters/retry", s.deciding(s.previewPage(kindRetry))},
+		{"POST", "/dead-letters/retry", s.deciding(s.bulkPage(kindRetry))},
+		{"GET", "/dead-letters/discard", s.deciding(s.previewPage(kindDiscard))},
+		{"POST", "/dead-letters/discard", s.deciding(s.bulkPage(kindDiscard))},
+		{"GET", "/dead-letters/reopen", s.deciding(s.previewPage(kindReopen))},
+		{"POST", "/dead-letters/reopen", s.deciding(s.bulkPage(kindReopen))},
+		// One refusal: the message with what is wrong marked, and what can be done about it (operator).
+		{"GET", "/dead-letters/{id}", s.operator(s.letterPage)},
+
+		// Decisions about one, as forms: note; for an amendment, payload (operator).
+		{"POST", "/dead-letters/{id}/retry", s.deciding(s.decidePage(kindRetry))},
+		{"POST", "/dead-letters/{id}/amend", s.deciding(s.decidePage(kindAmend))},
+		{"POST", "/dead-letters/{id}/discard", s.deciding(s.decidePage(kindDiscard))},
+		{"POST", "/dead-letters/{id}/reopen", s.deciding(s.decidePage(kindReopen))},
 
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},
