@@ -48,8 +48,13 @@ func (s *Server) replayJSON(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, typeJSON, progress)
 }
 
-// replayAction answers a request to do something about replays with how it goes then.
+// replayAction does something about replays and answers with how it goes then.
 func (s *Server) replayAction(do func(ctx context.Context, replays *Replays) error) handler {
+	return s.replaying(do, s.replayJSON)
+}
+
+// replaying does something about replays for an operator, and then answers.
+func (s *Server) replaying(do func(ctx context.Context, replays *Replays) error, answer handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		by, err := s.authenticate(w, r)
 		if err != nil {
@@ -67,7 +72,7 @@ func (s *Server) replayAction(do func(ctx context.Context, replays *Replays) err
 			return err
 		}
 		s.log.Info("replay", "asked", r.URL.Path, "by", by)
-		return s.replayJSON(w, r)
+		return answer(w, r)
 	}
 }
 

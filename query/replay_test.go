@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,16 @@ func TestAReplayIsOrderedOverHTTPByAnOperatorOnly(t *testing.T) {
 	}
 	if len(asked) != 2 {
 		t.Errorf("asked for %v", asked)
+	}
+
+	page := string(body(t, http.StatusOK, operatorGet(t, s, "/replay")))
+	if !strings.Contains(page, "data-replaying") || !strings.Contains(page, "generation_2") || strings.Contains(page, "Go back to") {
+		t.Errorf("the page while a replay is under way:\n%s", page)
+	}
+	if r := do(t, s, http.MethodPost, "/replay/order", "Authorization", "Bearer right"); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/replay?done=order" {
+		t.Errorf("the form: %d, to %s", r.StatusCode, r.Header.Get("Location"))
+	}
+	if r := do(t, s, http.MethodPost, "/replay/order", "Authorization", "Bearer right", "Origin", "https://elsewhere.example"); r.StatusCode != http.StatusForbidden {
+		t.Errorf("from another site: %d", r.StatusCode)
 	}
 }

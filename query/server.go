@@ -201,6 +201,12 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/dead-letters/{id}/discard", s.deciding(s.decideJSON(kindDiscard))},
 		{"POST", "/api/v1/dead-letters/{id}/reopen", s.deciding(s.decideJSON(kindReopen))},
 
+		// The same on a page.
+		{"GET", "/replay", s.operator(s.replayPage)},
+		{"POST", "/replay/order", s.replayForm("order", orderReplay)},
+		{"POST", "/replay/rollback", s.replayForm("rollback", rollBackReplay)},
+		{"POST", "/replay/cancel", s.replayForm("cancel", cancelReplay)},
+		{"POST", "/replay/drop-previous", s.replayForm("drop-previous", dropPrevious)},
 		// How the replay goes; and: order one, go back to what was before, give one up, drop what was before
 		// (operator).
 		{"GET", "/api/v1/replay", s.operator(s.replayJSON)},

@@ -7,6 +7,7 @@ localise(document);
 searchBySlash();
 copyButtons();
 followLatest();
+followReplay();
 waitUntilReady();
 
 // Times come in UTC. They are shown in the reader's zone, and as they were sent on hover.
@@ -84,6 +85,23 @@ function followLatest() {
     list.replaceChildren(...next.childNodes);
     document.getElementById("count").textContent = page.getElementById("count").textContent;
   }, 3000);
+}
+
+// While a replay is under way its progress is read again every second; when it is over, the page is.
+function followReplay() {
+  const shown = document.getElementById("replay");
+  if (!shown?.hasAttribute("data-replaying")) return;
+  const timer = setInterval(async () => {
+    if (document.hidden) return;
+    const next = (await read("/replay"))?.getElementById("replay");
+    if (!next) return;
+    if (next.hasAttribute("data-replaying")) {
+      shown.replaceChildren(...next.childNodes);
+    } else {
+      clearInterval(timer);
+      location.replace("/replay");
+    }
+  }, 1000);
 }
 
 // While the service starts, the page waits for it and then shows what it was asked for.
