@@ -102,7 +102,7 @@ func TestLettersPageListsGroupsAndFilters(t *testing.T) {
 		if i%5 == 0 {
 			reason, place = "malformed", ""
 		}
-		id := p.mustRefuse(t, []byte(fmt.Sprint("payload ", i)), reason, `[{"pointer": "`+place+`", "keyword": "k", "message": "m"}]`, nil)
+		id := p.mustRefuse(t, fmt.Append(nil, "payload ", i), reason, `[{"pointer": "`+place+`", "keyword": "k", "message": "m"}]`, nil)
 		p.mustPlace(t, id, place)
 		ids = append(ids, id)
 	}
