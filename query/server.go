@@ -115,14 +115,14 @@ func (s *Server) HTTPServer() *http.Server {
 func (s *Server) router() http.Handler {
 	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	routes := make(map[string][]route)
-	for _, rt := range s.routes() {
-		routes[rt.path] = append(routes[rt.path], rt)
+	all, at := s.routes(), make(map[string][]route)
+	for _, rt := range all {
+		at[rt.path] = append(at[rt.path], rt)
 	}
-	for _, rt := range s.routes() {
-		if of := routes[rt.path]; of != nil {
+	for _, rt := range all {
+		if of := at[rt.path]; of != nil {
 			router.Handle(rt.path, s.adapt(of...))
-			delete(routes, rt.path)
+			delete(at, rt.path)
 		}
 	}
 	router.NotFoundHandler = s.adapt(route{path: "other", handle: func(http.ResponseWriter, *http.Request) error {
@@ -140,7 +140,7 @@ type route struct {
 
 // routes is the HTTP surface. The router tries them in this order, so the busy one stands first.
 func (s *Server) routes() []route {
-	return []route{
+	return append([]route{
 		// An order as the reference model writes it, from the cache.
 		{"GET", "/api/v1/orders/{order_uid}", s.orderJSON},
 		// Where it comes from, value by value (operator).
@@ -161,24 +161,6 @@ func (s *Server) routes() []route {
 		{"GET", "/login", s.loginPage},
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
-
-		// What was refused, with the places where it fails (operator): filters as the endpoint's, after.
-		{"GET", "/dead-letters", s.operator(s.lettersPage)},
-		// What a decision about all that a filter means would be about, and the decision (operator).
-		{"GET", "/dead-letters/retry", s.deciding(s.previewPage(kindRetry))},
-		{"POST", "/dead-letters/retry", s.deciding(s.bulkPage(kindRetry))},
-		{"GET", "/dead-letters/discard", s.deciding(s.previewPage(kindDiscard))},
-		{"POST", "/dead-letters/discard", s.deciding(s.bulkPage(kindDiscard))},
-		{"GET", "/dead-letters/reopen", s.deciding(s.previewPage(kindReopen))},
-		{"POST", "/dead-letters/reopen", s.deciding(s.bulkPage(kindReopen))},
-		// One refusal: the message with what is wrong marked, and what can be done about it (operator).
-		{"GET", "/dead-letters/{id}", s.operator(s.letterPage)},
-
-		// Decisions about one, as forms: note; for an amendment, payload (operator).
-		{"POST", "/dead-letters/{id}/retry", s.deciding(s.decidePage(kindRetry))},
-		{"POST", "/dead-letters/{id}/amend", s.deciding(s.decidePage(kindAmend))},
-		{"POST", "/dead-letters/{id}/discard", s.deciding(s.decidePage(kindDiscard))},
-		{"POST", "/dead-letters/{id}/reopen", s.deciding(s.decidePage(kindReopen))},
 
 		// The balance: received, orders, duplicates, dead letters, pending.
 		{"GET", "/api/v1/stats", s.statsJSON},
@@ -221,6 +203,29 @@ func (s *Server) routes() []route {
 		{"GET", "/readyz", s.ready},
 		// Prometheus.
 		{"GET", "/metrics", s.measurements()},
+	}, s.inspectorRoutes()...)
+}
+
+// inspectorRoutes are the dead letters' pages. They say and do what the endpoints do.
+func (s *Server) inspectorRoutes() []route {
+	return []route{
+		// What was refused, with the places where it fails (operator): filters as the endpoint's, after.
+		{"GET", "/dead-letters", s.operator(s.lettersPage)},
+		// What a decision about all that a filter means would be about, and the decision (operator).
+		{"GET", "/dead-letters/retry", s.deciding(s.previewPage(kindRetry))},
+		{"POST", "/dead-letters/retry", s.deciding(s.bulkPage(kindRetry))},
+		{"GET", "/dead-letters/discard", s.deciding(s.previewPage(kindDiscard))},
+		{"POST", "/dead-letters/discard", s.deciding(s.bulkPage(kindDiscard))},
+		{"GET", "/dead-letters/reopen", s.deciding(s.previewPage(kindReopen))},
+		{"POST", "/dead-letters/reopen", s.deciding(s.bulkPage(kindReopen))},
+		// One refusal: the message with what is wrong marked, and what can be done about it (operator).
+		{"GET", "/dead-letters/{id}", s.operator(s.letterPage)},
+
+		// Decisions about one, as forms: note; for an amendment, payload (operator).
+		{"POST", "/dead-letters/{id}/retry", s.deciding(s.decidePage(kindRetry))},
+		{"POST", "/dead-letters/{id}/amend", s.deciding(s.decidePage(kindAmend))},
+		{"POST", "/dead-letters/{id}/discard", s.deciding(s.decidePage(kindDiscard))},
+		{"POST", "/dead-letters/{id}/reopen", s.deciding(s.decidePage(kindReopen))},
 	}
 }
 
