@@ -156,10 +156,19 @@ func decode(payload []byte) (*orderbox.Order, error) {
 	return order, nil
 }
 
-// decodeInteger accepts every spelling of an integer that JSON Schema does: 5, 5.0 and 50e-1 are one.
+// decodeInteger accepts every spelling of an integer that JSON Schema does: 5, 5.0 and 50e-1 are one. So are
+// "5" and "5.00" where the schema lets strings through.
 func decodeInteger(d *jsontext.Decoder, n *int64) error {
 	token, err := d.ReadToken()
 	if err != nil {
+		return err
+	}
+	if token.Kind() == '"' {
+		whole, fraction, _ := strings.Cut(token.String(), ".")
+		if strings.Trim(fraction, "0") != "" {
+			return errors.New("not an integer")
+		}
+		*n, err = strconv.ParseInt(whole, 10, 64)
 		return err
 	}
 	*n, err = integer(token.String())

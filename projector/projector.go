@@ -19,6 +19,9 @@ import (
 
 // Options are how the projector works; the zero value is good.
 type Options struct {
+	// Schema is the JSON Schema to judge by (draft 2020-12); nil is the built-in one. Integers that it lets
+	// through as strings are read like numbers.
+	Schema []byte
 	// Batch is how many messages share a transaction at most (default 2000).
 	Batch int
 	// LookupP99 says how long lookups take right now, for a replay to slow down when they suffer; 0 when
@@ -64,7 +67,11 @@ func New(pool *pgxpool.Pool, box *inbox.Inbox, o Options) (*Projector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s, err := newSchema(orderSchema)
+	source := o.Schema
+	if source == nil {
+		source = orderSchema
+	}
+	s, err := newSchema(source)
 	if err != nil {
 		return nil, fmt.Errorf("projector: %w", err)
 	}

@@ -30,7 +30,7 @@ func TestARepairPutsSingleMessagesRight(t *testing.T) {
 	if h.everything(t) == want {
 		t.Fatal("nothing is damaged")
 	}
-	trial, err := h.newProjector(t, 30).Try(t.Context(), true, nil, nil)
+	trial, err := h.newProjector(t, 30).Try(t.Context(), true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,16 +21,17 @@ var ErrOtherVersion = errors.New("the generation was made by another version, an
 // ErrReplaying says that a replay is under way.
 var ErrReplaying = errors.New("a replay is under way")
 
-// Order orders a full replay: the projectors build the next generation, by this program's schema from the
+// Order orders a full replay: the projectors build the next generation, by the schema in force from the
 // beginning, and put it in service when it has caught up. The previous generation, and one that is being
-// built, are given up. It returns the name of the generation to wait for.
-func (p *Projector) Order(ctx context.Context) (generation string, err error) {
+// built, are given up. A schema of this projector that the log does not know yet is adopted before; adopt
+// does that with one that was in force once, too. It returns the name of the generation to wait for.
+func (p *Projector) Order(ctx context.Context, adopt bool) (generation string, err error) {
 	err = p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
 		id, inForce, err := inbox.Find(ctx, tx, p.schema.version, fingerprint())
 		if err != nil {
 			return err
 		}
-		if id != inForce || id == 0 {
+		if id == 0 || adopt && id != inForce {
 			if inForce, err = p.adopt(ctx, tx); err != nil {
 				return err
 			}

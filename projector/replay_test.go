@@ -44,7 +44,7 @@ func TestAReaderKeepsNobodyFromReplaying(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 3 {
-		if _, err := p.Order(t.Context()); err != nil {
+		if _, err := p.Order(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 		h.awaitGeneration(t, fmt.Sprint("generation_", n+2))
@@ -77,7 +77,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 	h.start(t, 30)
 	h.await(t)
 	p := h.newProjector(t, 30)
-	if _, err := p.Order(t.Context()); err != nil {
+	if _, err := p.Order(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	for m := range publisher.Messages(22, 1000, 0.2) {
@@ -122,7 +122,7 @@ func TestAReplayIsOrderedAnewOrCancelledWithoutATrace(t *testing.T) {
 	want := h.everything(t)
 	p := h.newProjector(t, 30)
 	for range 3 {
-		if _, err := p.Order(t.Context()); err != nil {
+		if _, err := p.Order(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestAnOlderVersionGoesOnByTheRulesInForce(t *testing.T) {
 		t.Errorf("schemas and generation in service are %s", got)
 	}
 	// Being asked to is another matter.
-	if _, err := h.newProjector(t, 30).Order(t.Context()); err != nil {
+	if _, err := h.newProjector(t, 30).Order(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_3")
@@ -293,7 +293,7 @@ func TestARetryComesWhereItHappened(t *testing.T) {
 	}
 	h.mustBeTheSameAgain(t, next)
 
-	if _, err := next.Order(t.Context()); err != nil {
+	if _, err := next.Order(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_2")
@@ -308,7 +308,7 @@ func (h *house) mustBeTheSameAgain(tb testing.TB, p *Projector) {
 	tb.Helper()
 	h.await(tb)
 	want := h.everything(tb)
-	trial, err := p.Try(tb.Context(), true, nil, nil)
+	trial, err := p.Try(tb.Context(), true, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

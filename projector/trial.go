@@ -22,25 +22,24 @@ const holdTrialSQL = `select pg_advisory_lock(hashtext($1))`
 var errNothingInService = errors.New("nothing is in service yet: start a projector with orderbox serve")
 
 // Try projects the log, as far as the generation in service has come, into a generation of its own: by the
-// rules of the one in service, or by source, a JSON Schema, from the beginning. An empty source stands for
-// the schema of this program. progress, if not nil, is called with the position now and then.
+// rules of the one in service, or by the schema of this projector from the beginning. progress, if not nil, is called with the position now and then.
 //
 // The caller must call Drop. It needs three connections of the pool and one process's time on one core;
 // nothing that it does is seen by anybody else.
-func (p *Projector) Try(ctx context.Context, asInService bool, source []byte, progress func(position, end int64)) (*Trial, error) {
+func (p *Projector) Try(ctx context.Context, asInService bool, progress func(position, end int64)) (*Trial, error) {
 	pooled, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("try: %w", err)
 	}
 	t := &Trial{conn: pooled.Hijack()}
-	if err := t.build(ctx, p, asInService, source, progress); err != nil {
+	if err := t.build(ctx, p, asInService, progress); err != nil {
 		t.Drop(ctx)
 		return nil, fmt.Errorf("try: %w", err)
 	}
 	return t, nil
 }
 
-func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, source []byte, progress func(position, end int64)) error {
+func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progress func(position, end int64)) error {
 	current, err := findGeneration(ctx, t.conn, stateCurrent)
 	switch {
 	case err != nil:
@@ -59,7 +58,7 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, sourc
 		x.gen.base = current.base
 		x.rules, err = openRules(ctx, p.box, current.base)
 	} else {
-		x.rules, err = p.onlyRule(source)
+		x.rules = rules{{schema: p.schema}}
 	}
 	if err != nil {
 		return err
@@ -71,18 +70,6 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, sourc
 		return true, pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return decide(ctx, tx) })
 	}
 	return x.run(ctx, p.pause, end)
-}
-
-// onlyRule is a schema that judges everything.
-func (p *Projector) onlyRule(source []byte) (rules, error) {
-	s := p.schema
-	if len(source) > 0 {
-		var err error
-		if s, err = newSchema(source); err != nil {
-			return nil, err
-		}
-	}
-	return rules{{schema: s}}, nil
 }
 
 // create makes the trial's tables, marks them as held, and says how far to go.

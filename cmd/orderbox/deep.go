@@ -48,7 +48,7 @@ func (c *verifyCommand) deep(ctx context.Context, s cli.Streams, pool *pgxpool.P
 		return nil, err
 	}
 	bar := newReplayBar(s)
-	trial, err := p.Try(ctx, true, nil, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
+	trial, err := p.Try(ctx, true, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,26 +16,16 @@ import (
 )
 
 type dryRunFlags struct {
-	DryRun   bool   `name:"dry-run" help:"Change nothing: say what a replay would change, and why." xor:"what"`
-	Schema   string `type:"existingfile" help:"With --dry-run: judge by this JSON Schema instead of this program's." placeholder:"FILE"`
-	Examples int    `default:"10" help:"With --dry-run: how many of each change to show. Default: ${default}." placeholder:"N"`
-	Values   bool   `help:"With --dry-run: show the values of fields that would change. They are personal data."`
-	JSON     bool   `name:"json" help:"With --dry-run: print the changes as JSON."`
+	DryRun   bool `name:"dry-run" help:"Change nothing: say what a replay would change, and why." xor:"what"`
+	Examples int  `default:"10" help:"With --dry-run: how many of each change to show. Default: ${default}." placeholder:"N"`
+	Values   bool `help:"With --dry-run: show the values of fields that would change. They are personal data."`
+	JSON     bool `name:"json" help:"With --dry-run: print the changes as JSON."`
 }
-
-var errSchemaAlone = errors.New("--schema goes with --dry-run: to judge by another schema, deploy a version that has it")
 
 // dryRun judges the log once more on the side, and says what differs from what is in service.
 func (c *replayCommand) dryRun(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector) error {
-	var schema []byte
-	if c.Schema != "" {
-		var err error
-		if schema, err = os.ReadFile(c.Schema); err != nil {
-			return err
-		}
-	}
 	bar := newReplayBar(s)
-	trial, err := p.Try(ctx, false, schema, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
+	trial, err := p.Try(ctx, false, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
 	if err != nil {
 		return cli.Try(err, "orderbox replay --help")
 	}

@@ -49,6 +49,18 @@ func (f brokerFlags) clientID() (string, error) {
 	return "orderbox-" + notInClientID.ReplaceAllString(host, "-"), nil
 }
 
+type schemaFlags struct {
+	Schema string `env:"ORDERBOX_SCHEMA" type:"existingfile" help:"JSON Schema to judge by, instead of the built-in one." placeholder:"FILE"`
+}
+
+// source is the schema; nil for the built-in one.
+func (f schemaFlags) source() ([]byte, error) {
+	if f.Schema == "" {
+		return nil, nil
+	}
+	return os.ReadFile(f.Schema)
+}
+
 type webFlags struct {
 	Listen             string `env:"ORDERBOX_LISTEN" default:"127.0.0.1:8080" help:"Address for HTTP; port 0 takes a free one. Default: ${default}." placeholder:"HOST:PORT"`
 	OperatorToken      string `name:"operator-token" env:"ORDERBOX_OPERATOR_TOKEN" help:"What operators prove themselves with: a secret of 16 characters or more, whose decisions are those of 'operator', or NAME:SECRET,NAME:SECRET. Without one their paths are off; 'up' makes one." placeholder:"TOKEN"`

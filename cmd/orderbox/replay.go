@@ -22,9 +22,11 @@ type replayCommand struct {
 	dataFlags
 	databaseFlags
 	logFlags
+	schemaFlags
 	dryRunFlags
 	rampFlags
 	Detach       bool `help:"Order the replay and leave it to the running service."`
+	Adopt        bool `help:"Judge by this program's schema even if another one has followed it since."`
 	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
 	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
 	DropPrevious bool `name:"drop-previous" help:"Drop the previous generation, which is kept until the next replay." xor:"what"`
@@ -32,7 +34,7 @@ type replayCommand struct {
 
 // Help is the text behind --help.
 func (replayCommand) Help() string {
-	return `Judges the whole log again by this program's schema, into tables of its own (a generation) beside those in
+	return `Judges the whole log again by the schema in force, or by one that is new to the log, into tables of its own (a generation) beside those in
 service, and puts them in service in one transaction when they have caught up. Lookups and ingest go on meanwhile. The
 running service does the work; when none runs, this command does. Breaking it off does no harm: the next service, or
 this command, goes on where it was.
@@ -50,9 +52,6 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if c.Schema != "" && !c.DryRun {
-		return errSchemaAlone
-	}
 	if c.given() && !c.DeadLetters {
 		return errSelectionAlone
 	}
@@ -65,7 +64,11 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 		return cli.Try(err, "orderbox migrate")
 	}
 	log := c.logger(s)
-	p, err := projector.New(pool, inbox.New(pool, log), projector.Options{Log: log})
+	schema, err := c.source()
+	if err != nil {
+		return err
+	}
+	p, err := projector.New(pool, inbox.New(pool, log), projector.Options{Schema: schema, Log: log})
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	case c.Rollback:
 		generation, err = p.RollBack(ctx)
 	default:
-		generation, err = p.Order(ctx)
+		generation, err = p.Order(ctx, c.Adopt)
 	}
 	if err != nil {
 		return cli.Try(err, "orderbox replay --help")

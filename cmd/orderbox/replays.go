@@ -13,12 +13,12 @@ import (
 
 // replays lets operators order replays over HTTP, whether or not this process projects.
 func (s *stages) replays(pool *pgxpool.Pool) (*query.Replays, error) {
-	p, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Log: s.log})
+	p, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Schema: s.schema, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
 	return &query.Replays{
-		Order:        func(ctx context.Context) (string, error) { return refusable(p.Order(ctx)) },
+		Order:        func(ctx context.Context) (string, error) { return refusable(p.Order(ctx, false)) },
 		RollBack:     func(ctx context.Context) (string, error) { return refusable(p.RollBack(ctx)) },
 		Cancel:       p.Cancel,
 		DropPrevious: p.DropPrevious,

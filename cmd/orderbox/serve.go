@@ -18,6 +18,7 @@ type serveCommand struct {
 	brokerFlags
 	webFlags
 	logFlags
+	schemaFlags
 	Stages []string `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
 }
 
@@ -41,7 +42,12 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 	if err != nil {
 		return err
 	}
+	schema, err := c.source()
+	if err != nil {
+		return err
+	}
 	st := stages{
+		schema:      schema,
 		ingest:      slices.Contains(c.Stages, "ingest"),
 		projector:   slices.Contains(c.Stages, "projector"),
 		query:       slices.Contains(c.Stages, "query"),

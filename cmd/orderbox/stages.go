@@ -48,6 +48,7 @@ type stages struct {
 	broker      brokerFlags
 	tokens      []query.Token // of operators
 	listener    net.Listener  // for query
+	schema      []byte        // to judge by; nil is the built-in one
 	log         *slog.Logger
 
 	registry *prometheus.Registry
@@ -145,7 +146,7 @@ func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{
-		Log: s.log, Metrics: s.registry, LookupP99: s.lookupP99,
+		Schema: s.schema, Log: s.log, Metrics: s.registry, LookupP99: s.lookupP99,
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type upCommand struct {
 	dataFlags
 	webFlags
 	logFlags
+	schemaFlags
 	Channel      string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
 	NATSPort     int    `name:"nats-port" help:"Port of the broker on 127.0.0.1. Default: a free one." placeholder:"PORT"`
 	PostgresPort int    `name:"postgres-port" help:"Port of the database on 127.0.0.1. Default: a free one." placeholder:"PORT"`
@@ -83,6 +84,10 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 			log.Error("postgresql did not stop in time", "error", err)
 		}
 	}()
+	schema, err := c.source()
+	if err != nil {
+		return err
+	}
 	databaseURL, err := c.migrate(ctx, postgres)
 	if err != nil {
 		return err
@@ -97,7 +102,7 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 
 	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, tokens: tokens,
 		broker:   brokerFlags{NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel, ClientID: "orderbox-up"},
-		listener: listener, log: log}
+		listener: listener, schema: schema, log: log}
 	if err := c.writeEnv(&st); err != nil {
 		return err
 	}
@@ -209,7 +214,7 @@ Orderbox is up.
   the page      %[1]s/%[4]s
   publish       go run ./cmd/publish%[2]s order.json, or --count 100 --rubbish 10%%
   verify        go run ./cmd/orderbox verify%[2]s
-  operator      Authorization: Bearer %[3]s
+  operator      %[1]s/dead-letters, with the token %[3]s
   stop          Ctrl-C
 
 `, base, dir, st.tokens[0].Secret, sample)
