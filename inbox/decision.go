@@ -134,7 +134,8 @@ func (b *Inbox) decide(ctx context.Context, statement string, arguments []any, r
 	return err
 }
 
-// The log only grows, so what is known now is known when the lock is held.
+// The log only grows, so what is known now is known when the lock is held. It is planned each time: a plan
+// kept from when the log was short would read all of it.
 const countUnknownSQL = `
 select count(*)
 from unnest($1::bigint[]) as wanted (position)
@@ -157,7 +158,7 @@ func (b *Inbox) checkDecision(ctx context.Context, by, note string, positions []
 		return fmt.Errorf("there are not 1 to %d positions", maxDecisions)
 	}
 	var unknown int
-	if err := b.pool.QueryRow(ctx, countUnknownSQL, positions).Scan(&unknown); err != nil {
+	if err := b.pool.QueryRow(ctx, countUnknownSQL, pgx.QueryExecModeDescribeExec, positions).Scan(&unknown); err != nil {
 		return err
 	}
 	if unknown > 0 {

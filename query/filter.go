@@ -138,7 +138,7 @@ order by m.position desc`
 // search returns those of the ids, newest first, whose payloads hold a text; and the first that it did not
 // look at, 0 for none.
 func search(ctx context.Context, tx pgx.Tx, ids []int64, text string) (found []int64, rest int64, err error) {
-	rows, err := tx.Query(ctx, searchSQL, ids, []byte(text), searchBytes)
+	rows, err := tx.Query(ctx, searchSQL, pgx.QueryExecModeDescribeExec, ids, []byte(text), searchBytes)
 	if err != nil {
 		return nil, 0, fmt.Errorf("search payloads: %w", err)
 	}

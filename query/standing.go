@@ -42,7 +42,9 @@ order by d.position`
 
 // readStandings returns how things stand with those of the ids that are dead letters, oldest first.
 func readStandings(ctx context.Context, tx pgx.Tx, kind string, ids []int64) ([]standing, error) {
-	rows, err := tx.Query(ctx, readStandingsSQL, ids)
+	// Here and below, each chunk is planned for the tables as they are now: a plan that was kept from before a
+	// hundred thousand decisions were recorded would read them all for each dead letter.
+	rows, err := tx.Query(ctx, readStandingsSQL, pgx.QueryExecModeDescribeExec, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read how %d dead letters stand: %w", len(ids), err)
 	}
@@ -79,7 +81,7 @@ func findLater(ctx context.Context, tx pgx.Tx, letters []standing) error {
 	for i := range letters {
 		ids[i], at[letters[i].id] = letters[i].id, &letters[i]
 	}
-	rows, err := tx.Query(ctx, readPayloadsSQL, ids)
+	rows, err := tx.Query(ctx, readPayloadsSQL, pgx.QueryExecModeDescribeExec, ids)
 	if err != nil {
 		return err
 	}
@@ -97,7 +99,7 @@ func findLater(ctx context.Context, tx pgx.Tx, letters []standing) error {
 	if err != nil {
 		return err
 	}
-	if rows, err = tx.Query(ctx, findLaterSQL, named, uids); err != nil {
+	if rows, err = tx.Query(ctx, findLaterSQL, pgx.QueryExecModeDescribeExec, named, uids); err != nil {
 		return err
 	}
 	_, err = pgx.ForEachRow(rows, []any{&id, &later}, func() error {
