@@ -54,7 +54,7 @@ func everyOrder(tb testing.TB, url string) map[string]string {
 	}
 }
 
-// mustFill publishes made-up messages and waits until all of them are decided.
+// mustFill publishes made-up messages and waits until all of them are decided and served.
 func mustFill(tb testing.TB, env map[string]string, seed uint64, messages int) {
 	tb.Helper()
 	var payloads [][]byte
@@ -66,6 +66,9 @@ func mustFill(tb testing.TB, env map[string]string, seed uint64, messages int) {
 	testservers.Eventually(tb, "all messages are decided", func() bool {
 		b := stats(tb, env)
 		return b.Received == before+int64(messages) && b.Pending == 0
+	})
+	testservers.Eventually(tb, "all orders are in the cache", func() bool {
+		return int64(len(everyOrder(tb, env["ORDERBOX_URL"]))) == stats(tb, env).Orders
 	})
 }
 
