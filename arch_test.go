@@ -21,25 +21,25 @@ import (
 //
 // What stands left of "<" may be imported by what stands right of it; nothing is implied transitively.
 const policy = `
-	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/verify
+	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify
 	internal/retry < internal/listen
 	internal/envfile < internal/cli
-	orderbox < publisher
-	inbox, internal/retry, internal/grace < ingest
+	orderbox, internal/natstls < publisher
+	inbox, internal/retry, internal/grace, internal/natstls < ingest
 	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen < projector
 	orderbox, static, internal/retry, internal/listen < query
 	sql, internal/local < internal/testservers
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
-	internal/cli, internal/envfile, internal/local, internal/retry, internal/verify < cmd/orderbox
-	publisher, internal/cli < cmd/publish
+	internal/cli, internal/envfile, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
+	publisher, internal/cli, internal/natstls < cmd/publish
 `
 
 // Who may import what of others' making. What is not listed may be imported anywhere.
 var fences = map[string]string{
 	"github.com/nats-io/stan.go":                  "ingest publisher",
-	"github.com/nats-io/nats.go":                  "ingest publisher",
-	"github.com/nats-io/nats-streaming-server":    "internal/local",
-	"github.com/nats-io/nats-server":              "internal/local",
+	"github.com/nats-io/nats.go":                  "ingest publisher internal/natstls",
+	"github.com/nats-io/nats-streaming-server":    "internal/local internal/testservers",
+	"github.com/nats-io/nats-server":              "internal/local internal/testservers",
 	"github.com/fergusstrange/embedded-postgres":  "internal/local",
 	"github.com/santhosh-tekuri/jsonschema":       "projector",
 	"github.com/go-json-experiment/json":          "projector",

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderbox/inbox"
+	"orderbox/internal/natstls"
 )
 
 // Options says what to ingest. URL, Cluster, Channel and ClientID are needed.
@@ -21,6 +22,7 @@ type Options struct {
 	URL     string // of a NATS server, or several with commas
 	Cluster string // STAN's cluster id
 	Channel string
+	TLS     natstls.Files
 	// ClientID tells this replica from others: letters, digits, - and _. It must stay the same when the
 	// replica is started again, or what it had not acknowledged arrives only after AckWait.
 	ClientID string
@@ -69,6 +71,9 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 			// Its text would quote the password.
 			problems = append(problems, errors.New("the broker's URL cannot be parsed; it looks like nats://user:password@host:4222"))
 		}
+	}
+	if err := o.TLS.Check(); err != nil {
+		problems = append(problems, err)
 	}
 	if o.Batch == 0 {
 		o.Batch = 2048

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
 
+	"orderbox/internal/natstls"
 	"orderbox/internal/retry"
 )
 
@@ -62,13 +63,18 @@ func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
 		default: // it is known already
 		}
 	}
+	options := append(g.o.TLS.Options(),
+		nats.Timeout(connectWait), nats.Name(g.o.ClientID), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
+		nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }))
 	conn, err := stan.Connect(g.o.Cluster, g.o.ClientID,
 		stan.NatsURL(g.o.URL),
-		stan.NatsOptions(nats.Timeout(connectWait), nats.Name(g.o.ClientID), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
-			nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) })),
+		stan.NatsOptions(options...),
 		stan.ConnectWait(connectWait),
 		stan.Pings(pingSeconds, pingMax),
 		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }))
+	if advice := natstls.Advice(err); advice != "" {
+		err = fmt.Errorf("%w; try: %s", err, advice)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %s as %s: %w", g.o.Cluster, g.o.ClientID, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"orderbox/internal/natstls"
 )
 
 // maxInFlightBytes bounds the payloads that are published and not yet confirmed, beside Options.Window.
@@ -30,6 +32,8 @@ type Options struct {
 	Cluster string
 	// Channel is where to publish.
 	Channel string
+	// TLS are the files by which the server and we make sure of each other.
+	TLS natstls.Files
 	// Window is how many messages may be unconfirmed at a time. Default 1024.
 	Window int
 	// Rate is the most messages per second that are taken from the sequence. 0 is no limit.
@@ -75,6 +79,9 @@ func New(o Options) (*Publisher, error) {
 	}
 	if !channelValid(o.Channel) {
 		problems = append(problems, fmt.Errorf("channel %q: it takes words with dots between them, without / * > and space", o.Channel))
+	}
+	if err := o.TLS.Check(); err != nil {
+		problems = append(problems, err)
 	}
 	if o.Rate < 0 || math.IsNaN(o.Rate) || math.IsInf(o.Rate, 0) {
 		problems = append(problems, fmt.Errorf("rate %g: it is a number of messages per second, or 0", o.Rate))

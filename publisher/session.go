@@ -30,14 +30,15 @@ type session struct {
 func openSession(o Options, clientID string) (*session, error) {
 	lost := make(chan struct{})
 	lose := sync.OnceFunc(func() { close(lost) })
+	options := append(o.TLS.Options(),
+		nats.Timeout(requestWait),
+		nats.FlusherTimeout(writeWait),
+		nats.NoReconnect(),
+		nats.ClosedHandler(func(*nats.Conn) { lose() }),
+	)
 	conn, err := stan.Connect(o.Cluster, clientID,
 		stan.NatsURL(o.URL),
-		stan.NatsOptions(
-			nats.Timeout(requestWait),
-			nats.FlusherTimeout(writeWait),
-			nats.NoReconnect(),
-			nats.ClosedHandler(func(*nats.Conn) { lose() }),
-		),
+		stan.NatsOptions(options...),
 		stan.ConnectWait(requestWait),
 		stan.Pings(pingSeconds, pingsOut),
 		stan.SetConnectionLostHandler(func(stan.Conn, error) { lose() }),

@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"orderbox/internal/cli"
+	"orderbox/internal/natstls"
 )
 
 // The groups of flags that several commands share.
@@ -29,9 +30,10 @@ func (f databaseFlags) check() error {
 }
 
 type brokerFlags struct {
-	NATSURL  string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
-	Cluster  string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
-	Channel  string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
+	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
+	Cluster string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
+	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
+	natstls.Files
 	ClientID string `name:"client-id" env:"ORDERBOX_CLIENT_ID" help:"Tells this replica from others; must stay the same when it is started again. Default: orderbox-HOSTNAME." placeholder:"ID"`
 }
 

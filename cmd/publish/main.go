@@ -21,6 +21,7 @@ import (
 	"golang.org/x/term"
 
 	"orderbox/internal/cli"
+	"orderbox/internal/natstls"
 	"orderbox/publisher"
 )
 
@@ -42,7 +43,8 @@ type command struct {
 	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The broker (default: ${default})."`
 	Cluster string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
 	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" placeholder:"NAME" help:"Where to publish (default: ${default})."`
-	Data    string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up', which names the broker when nothing else does (default: ${default})."`
+	natstls.Files
+	Data string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up', which names the broker when nothing else does (default: ${default})."`
 
 	Count   int     `placeholder:"N" help:"Publish N generated messages."`
 	Rubbish percent `placeholder:"P%" help:"This share of them is rubbish of many kinds."`
@@ -85,7 +87,7 @@ func (c *command) AfterApply(s cli.Streams) error {
 }
 
 func (c *command) options() publisher.Options {
-	return publisher.Options{URL: c.NATSURL, Cluster: c.Cluster, Channel: c.Channel, Rate: c.Rate}
+	return publisher.Options{URL: c.NATSURL, Cluster: c.Cluster, Channel: c.Channel, TLS: c.Files, Rate: c.Rate}
 }
 
 // Run is called by kong.
@@ -108,6 +110,9 @@ func (c *command) Run(ctx context.Context, s cli.Streams) error {
 	started := time.Now()
 	result, err := p.Publish(ctx, messages)
 	_ = bar.Finish()
+	if advice := natstls.Advice(err); advice != "" {
+		return cli.Try(err, advice)
+	}
 	if errors.Is(err, publisher.ErrNoBroker) {
 		return cli.Try(err, "orderbox up, or --nats-url and --stan-cluster of the broker that runs")
 	}

@@ -116,6 +116,24 @@ func TestWrongUsageSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestPublishesOverTLSAndToNobodyElse(t *testing.T) {
+	t.Parallel()
+	authority := testservers.NewAuthority(t)
+	broker := testservers.SecureBroker(t, authority)
+	cert, key := authority.Issue()
+	args := []string{"--nats-url", broker.URL, "--stan-cluster", broker.Cluster, "--nats-cert", cert, "--nats-key", key, "--count", "3", "--nats-ca"}
+	if got := publish(t, nil, append(args, authority.File)...); got.code != 0 || !strings.HasPrefix(got.stdout, "published 3 messages") {
+		t.Errorf("%+v", got)
+	}
+	got := publish(t, nil, append(args, testservers.NewAuthority(t).File)...)
+	if got.code != 1 || !strings.Contains(got.stderr, "\ntry: --nats-ca FILE") || strings.Contains(got.stderr, testservers.BrokerPassword) {
+		t.Errorf("an authority that did not sign the broker's certificate: %+v", got)
+	}
+	if got := publish(t, nil, append(args, "/nowhere/ca.pem")...); got.code != 2 || !strings.Contains(got.stderr, "/nowhere/ca.pem") {
+		t.Errorf("an authority that is not there: %+v", got)
+	}
+}
+
 func TestCountAndSourcesExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	c := &command{Count: 1, Sources: []string{"file"}}
