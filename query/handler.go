@@ -18,7 +18,7 @@ func (s *Server) adapt(routes ...route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		a := &answer{ResponseWriter: w}
-		secure(a.Header())
+		secure(a.Header(), r.TLS != nil)
 		err := s.refuseForeign(r)
 		if err == nil {
 			err = call(routes, a, r)
@@ -69,9 +69,15 @@ func call(routes []route, w http.ResponseWriter, r *http.Request) (err error) {
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-func secure(header http.Header) {
+// strictTransport has a browser that came over TLS never come without it again.
+const strictTransport = "max-age=31536000"
+
+func secure(header http.Header, overTLS bool) {
 	header.Set("Content-Security-Policy", policy)
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
+	if overTLS {
+		header.Set("Strict-Transport-Security", strictTransport)
+	}
 }

@@ -17,6 +17,7 @@ type serveCommand struct {
 	databaseFlags
 	brokerFlags
 	webFlags
+	tlsFlags
 	logFlags
 	schemaFlags
 	Stages []string `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
@@ -54,11 +55,14 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log,
 	}
 	if st.query {
+		if st.tls, err = c.config(log); err != nil {
+			return err
+		}
 		if st.listener, err = listen(ctx, c.Listen); err != nil {
 			return err
 		}
 		defer st.listener.Close()
-		log.Info("listening", "url", "http://"+st.listener.Addr().String())
+		log.Info("listening", "url", c.scheme()+"://"+st.listener.Addr().String())
 	}
 	if err := st.run(ctx); err != nil {
 		if errors.Is(err, sql.ErrNotMigrated) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,7 @@ type stages struct {
 	broker      brokerFlags
 	tokens      []query.Token // of operators
 	listener    net.Listener  // for query
+	tls         *tls.Config   // for HTTPS; nil is HTTP
 	schema      []byte        // to judge by; nil is the built-in one
 	log         *slog.Logger
 
@@ -121,7 +123,7 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	stage, err := ingest.New(inbox.New(pool, s.log), ingest.Options{
-		URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Channel: s.broker.Channel, ClientID: clientID,
+		URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Channel: s.broker.Channel, TLS: s.broker.Files, ClientID: clientID,
 		Log: s.log, Metrics: s.registry,
 	})
 	if err != nil {
@@ -180,7 +182,9 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	}
 	g.Go(func() error { return stage.Run(ctx) })
 	s.answers.Store(stage)
-	g.Go(func() error { return serveHTTP(ctx, stage.HTTPServer(), s.listener) })
+	server := stage.HTTPServer()
+	server.TLSConfig = s.tls
+	g.Go(func() error { return serveHTTP(ctx, server, s.listener) })
 	return nil
 }
 
@@ -221,7 +225,11 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) 
 		}
 		stopped <- err
 	})()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	serve := server.Serve
+	if server.TLSConfig != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return <-stopped
