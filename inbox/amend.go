@@ -2,7 +2,9 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -11,42 +13,63 @@ import (
 const maxAmendment = 1 << 20
 
 // Numbered like retries.
-const enterAmendmentSQL = `
+const enterAmendmentsSQL = `
 with entered as (
     insert into inbox (source, channel, sequence, stamped_at, original, payload)
-    select '` + sourceOperator + `', 'amend', coalesce(max(sequence), 0) + 1, now(), $1, $2
-    from inbox
-    where source = '` + sourceOperator + `'
-        and channel = 'amend'
+    select '` + sourceOperator + `', 'amend', n.last + m.row, now(), m.original, m.payload
+    from unnest($1::bigint[], $2::bytea[]) with ordinality as m (original, payload, row)
+    cross join (
+        select coalesce(max(sequence), 0) as last
+        from inbox
+        where source = '` + sourceOperator + `'
+            and channel = 'amend'
+    ) as n
+    order by m.row
     returning original, position
 )
 insert into decisions (position, kind, entry, decided_by, note)
 select original, 'amend', position, $3, $4
 from entered
+order by position
 returning entry`
 
-// Amend enters what a message should have been, as any bytes of at most 1 MiB, and records who decided
-// so. What came first stays as it came. Position, by, note and errors are those of Retry.
-func (b *Inbox) Amend(ctx context.Context, by, note string, position int64, payload []byte) (entry int64, err error) {
-	switch {
-	case len(payload) > maxAmendment:
-		err = fmt.Errorf("the payload has %d bytes, more than %d", len(payload), maxAmendment)
-	case payload == nil:
-		payload = []byte{} // a nil slice would be stored as null
-	}
+// Amend enters what messages should have been, each as any bytes of at most 1 MiB, and records who decided
+// so. What came first stays as it came. The payloads are in the order of the positions, and so are the
+// entries. Positions, by, note and errors are those of Retry.
+func (b *Inbox) Amend(ctx context.Context, by, note string, positions []int64, payloads [][]byte) (entries []int64, err error) {
+	err = checkAmendments(positions, payloads)
 	if err == nil {
-		err = b.checkDecision(ctx, by, note, []int64{position})
+		err = b.checkDecision(ctx, by, note, positions)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("amend the message at position %d: %w", position, err)
+		return nil, fmt.Errorf("amend %d messages: %w", len(positions), err)
+	}
+	payloads = slices.Clone(payloads)
+	for i, payload := range payloads {
+		if payload == nil {
+			payloads[i] = []byte{} // a nil slice would be stored as null
+		}
 	}
 	b.preparePartitions(ctx)
-	err = b.decide(ctx, enterAmendmentSQL, []any{position, payload, by, note}, func(rows pgx.Rows) (err error) {
-		entry, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	err = b.decide(ctx, enterAmendmentsSQL, []any{positions, payloads, by, note}, func(rows pgx.Rows) (err error) {
+		entries, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("amend the message at position %d: %w", position, err)
+		return nil, fmt.Errorf("amend %d messages: %w", len(positions), err)
 	}
-	return entry, nil
+	slices.Sort(entries) // they were given in the order of the positions
+	return entries, nil
+}
+
+func checkAmendments(positions []int64, payloads [][]byte) error {
+	if len(payloads) != len(positions) {
+		return errors.New("there are not as many payloads as positions")
+	}
+	for _, payload := range payloads {
+		if len(payload) > maxAmendment {
+			return fmt.Errorf("a payload has %d bytes, more than %d", len(payload), maxAmendment)
+		}
+	}
+	return nil
 }

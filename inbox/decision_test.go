@@ -83,10 +83,7 @@ func TestAnAmendmentKeepsEveryByteAndTheOriginalToo(t *testing.T) {
 	t.Parallel()
 	box, pool := newLog(t)
 	for _, payload := range []string{"", "\x00\xff", strings.Repeat("x", 1<<20)} {
-		entry, err := box.Amend(t.Context(), "ann", "mended", 2, []byte(payload))
-		if err != nil {
-			t.Fatal(err)
-		}
+		entry := mustAmend(t, box, "mended", []int64{2}, []byte(payload))[0]
 		read := mustRead(t, box, entry-1, 1, 1<<30)
 		if e := read[0]; e.Position != entry || e.Original != 2 || string(e.Payload) != payload {
 			t.Errorf("%d bytes came back as entry %d of %d with %d bytes", len(payload), e.Position, e.Original, len(e.Payload))
@@ -96,12 +93,47 @@ func TestAnAmendmentKeepsEveryByteAndTheOriginalToo(t *testing.T) {
 			t.Errorf("decision %+v, want %+v", got, want)
 		}
 	}
-	if _, err := box.Amend(t.Context(), "ann", "", 2, nil); err != nil {
+	if _, err := box.Amend(t.Context(), "ann", "", []int64{2}, [][]byte{nil}); err != nil {
 		t.Errorf("no bytes at all: %v", err)
 	}
 	if e := mustRead(t, box, 1, 1, 1<<20)[0]; string(e.Payload) != "b" {
 		t.Error("the original changed")
 	}
+}
+
+func TestManyAreAmendedAtOnceInTheirOrder(t *testing.T) {
+	t.Parallel()
+	box, pool := newLog(t)
+	mustAmend(t, box, "", []int64{1}, []byte{})
+	entries := mustAmend(t, box, "mended", []int64{3, 1, 2}, []byte("C"), []byte("A"), []byte("B"))
+	if !slices.IsSorted(entries) || len(entries) != 3 {
+		t.Fatalf("entries %v", entries)
+	}
+	for i, want := range []struct {
+		original int64
+		payload  string
+	}{{3, "C"}, {1, "A"}, {2, "B"}} {
+		if e := mustRead(t, box, entries[i]-1, 1, 1<<20)[0]; e.Original != want.original || string(e.Payload) != want.payload {
+			t.Errorf("entry %d: %+v, want %+v", entries[i], e, want)
+		}
+		if got := mustDecisions(t, pool)[i+1]; got != (decision{want.original, entries[i], "amend", "ann", "mended"}) {
+			t.Errorf("decision %+v", got)
+		}
+	}
+	var numbers []int64
+	err := pool.QueryRow(t.Context(), `select array_agg(sequence order by position) from inbox where channel = 'amend'`).Scan(&numbers)
+	if err != nil || !slices.Equal(numbers, []int64{1, 2, 3, 4}) {
+		t.Errorf("numbered %v, %v", numbers, err)
+	}
+}
+
+func mustAmend(tb testing.TB, box *inbox.Inbox, note string, positions []int64, payloads ...[]byte) []int64 {
+	tb.Helper()
+	entries, err := box.Amend(tb.Context(), "ann", note, positions, payloads)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return entries
 }
 
 func TestADiscardAndItsReversalEnterNothing(t *testing.T) {
@@ -137,7 +169,7 @@ func TestNothingIsDecidedAboutWhatIsNoMessage(t *testing.T) {
 			}
 		}
 	}
-	if _, err := box.Amend(t.Context(), "ann", "", retry, nil); !errors.Is(err, inbox.ErrUnknown) {
+	if _, err := box.Amend(t.Context(), "ann", "", []int64{1, retry}, make([][]byte, 2)); !errors.Is(err, inbox.ErrUnknown) {
 		t.Errorf("amend a retry: %v", err)
 	}
 	if n := len(mustDecisions(t, pool)); n != before {
@@ -165,14 +197,16 @@ func TestDecisionsAreBounded(t *testing.T) {
 		refuse(what, box.Reopen(t.Context(), c.by, c.note, []int64{1}))
 		_, err := box.Retry(t.Context(), c.by, c.note, []int64{1})
 		refuse(what, err)
-		_, err = box.Amend(t.Context(), c.by, c.note, 1, nil)
+		_, err = box.Amend(t.Context(), c.by, c.note, []int64{1}, make([][]byte, 1))
 		refuse(what, err)
 	}
 	refuse("a discard without a note", box.Discard(t.Context(), "ann", " \n", []int64{1}))
 	refuse("no positions", box.Reopen(t.Context(), "ann", "x", nil))
 	refuse("too many positions", box.Reopen(t.Context(), "ann", "x", make([]int64, 1001)))
-	_, err := box.Amend(t.Context(), "ann", "", 1, make([]byte, 1<<20+1))
+	_, err := box.Amend(t.Context(), "ann", "", []int64{1, 2}, [][]byte{nil, make([]byte, 1<<20+1)})
 	refuse("a large payload", err)
+	_, err = box.Amend(t.Context(), "ann", "", []int64{1, 2}, make([][]byte, 1))
+	refuse("a payload too few", err)
 	if n := len(mustDecisions(t, pool)); n != 0 {
 		t.Errorf("%d decisions were recorded", n)
 	}
@@ -224,7 +258,7 @@ func TestDecisionsWakeReaders(t *testing.T) {
 	}
 	for kind, decide := range map[string]func() error{
 		"retry":   func() error { _, err := box.Retry(t.Context(), "ann", "", []int64{1}); return err },
-		"amend":   func() error { _, err := box.Amend(t.Context(), "ann", "", 1, nil); return err },
+		"amend":   func() error { _, err := box.Amend(t.Context(), "ann", "", []int64{1}, make([][]byte, 1)); return err },
 		"discard": func() error { return box.Discard(t.Context(), "ann", "x", []int64{1}) },
 		"reopen":  func() error { return box.Reopen(t.Context(), "ann", "x", []int64{1}) },
 	} {

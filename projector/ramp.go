@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/inbox"
 )
 
 // Selection says which open dead letters are meant. The zero value means all of them.
@@ -141,6 +143,25 @@ func (p *Projector) inCurrent(ctx context.Context, f func(ctx context.Context, t
 		}
 		return f(ctx, tx)
 	})
+}
+
+// Passing counts the payloads that the schema in force lets through. Whether there is an order with the same
+// id is not asked.
+func (p *Projector) Passing(ctx context.Context, payloads [][]byte) (passing int, err error) {
+	rules, err := openRules(ctx, p.box, 1)
+	if err != nil {
+		return 0, err
+	}
+	entries := make([]inbox.Entry, len(payloads))
+	for i := range payloads {
+		entries[i].Payload = payloads[i]
+	}
+	for _, j := range rules[len(rules)-1:].judge(entries, max(1, allCores()/2)) {
+		if j.dead == nil {
+			passing++
+		}
+	}
+	return passing, nil
 }
 
 // predict says which of some dead letters to retry and what becomes of them, by the schema in force. made

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,6 +29,10 @@ type bulkRequest struct {
 	Note    string  `json:"note"`
 	Preview bool    `json:"preview"` // only count
 	Expect  *int    `json:"expect"`  // do nothing unless it is about so many
+	// Patch says how to amend each (RFC 6902), for an amendment.
+	Patch json.RawMessage `json:"patch"`
+
+	patch *patch
 }
 
 // check completes a request for a kind of decision, or returns a problem.
@@ -45,8 +50,20 @@ func (b *bulkRequest) check(kind string) error {
 			b.Filter.State = stateOpen
 		}
 	}
-	if err := b.Filter.check(); err != nil || b.Preview {
+	if err := b.Filter.check(); err != nil {
 		return err
+	}
+	switch {
+	case kind == kindAmend:
+		var err error
+		if b.patch, err = parsePatch(b.Patch); err != nil {
+			return err
+		}
+	case b.Patch != nil:
+		return badRequest("Only an amendment takes a patch.", "Leave it out, or send it to /api/v1/dead-letters/amend.")
+	}
+	if b.Preview {
+		return nil
 	}
 	return checkNote(kind, b.Note)
 }
@@ -55,8 +72,15 @@ func (b *bulkRequest) check(kind string) error {
 type bulkResult struct {
 	Count   int `json:"count"`
 	LeftOut int `json:"left_out"`
+	// Unpatched are those that are left out because the patch does not apply: what is no JSON, a test that
+	// fails, a place that is not there.
+	Unpatched int `json:"unpatched,omitempty"`
+	// Passing is how many of them the schema in force lets through as they are amended; of some there may be
+	// an order already. Only a preview says so.
+	Passing *int `json:"passing,omitempty"`
 
-	last int64 // the newest of them; 0 for none
+	last    int64 // the newest of them; 0 for none
+	patched patched
 }
 
 // bulkJSON returns the handler of one kind of decision about all dead letters that a filter means.
@@ -97,13 +121,9 @@ func (s *Server) decideBulk(w http.ResponseWriter, r *http.Request, kind, by str
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), bulkTimeout)
 	defer cancel()
-	letters, leftOut, err := s.chooseBulk(ctx, kind, *b.Filter)
+	letters, result, err := s.chooseBulk(ctx, kind, b)
 	if err != nil {
 		return result, err
-	}
-	result.Count, result.LeftOut = len(letters), leftOut
-	if len(letters) > 0 {
-		result.last = letters[len(letters)-1].id
 	}
 	if b.Expect != nil && *b.Expect != len(letters) {
 		return result, newProblem(http.StatusConflict, "count-differs", "It is not as many as expected",
@@ -113,15 +133,26 @@ func (s *Server) decideBulk(w http.ResponseWriter, r *http.Request, kind, by str
 		return result, nil
 	}
 	for chunk := range inChunks(letters) {
-		if _, err := s.pass(ctx, kind, by, b.Note, chunk); err != nil {
+		if b.patch != nil {
+			err = s.amendChunk(ctx, by, b.Note, chunk, b.patch)
+		} else {
+			_, err = s.pass(ctx, kind, by, b.Note, chunk)
+		}
+		if err != nil {
 			return result, fmt.Errorf("decide about %d dead letters: %w", len(letters), err)
 		}
 	}
 	return result, nil
 }
 
-// chooseBulk returns the dead letters that a decision is about, oldest first, and how many are left out.
-func (s *Server) chooseBulk(ctx context.Context, kind string, f filter) (letters []standing, leftOut int, err error) {
+// chooseBulk returns the dead letters that a decision is about, oldest first, and counts them and what is left
+// out.
+func (s *Server) chooseBulk(ctx context.Context, kind string, b bulkRequest) (letters []standing, result bulkResult, err error) {
+	f := *b.Filter
+	judge := s.o.Judge
+	if !b.Preview {
+		judge = nil
+	}
 	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
 		ids, err := f.find(ctx, tx, maxPosition, maxBulk+1)
 		if err != nil {
@@ -146,17 +177,25 @@ func (s *Server) chooseBulk(ctx context.Context, kind string, f filter) (letters
 			if err != nil {
 				return err
 			}
-			for _, l := range found {
-				if l.objection(kind) == nil {
-					letters = append(letters, l)
-				} else {
-					leftOut++
+			fit := slices.DeleteFunc(slices.Clone(found), func(l standing) bool { return l.objection(kind) != nil })
+			if b.patch != nil {
+				if err := b.patch.try(ctx, tx, fit, judge, &result.patched); err != nil {
+					return err
 				}
+				patchable := slices.DeleteFunc(slices.Clone(fit), func(l standing) bool { return l.unpatched })
+				result.Unpatched += len(fit) - len(patchable)
+				fit = patchable
 			}
+			letters = append(letters, fit...)
+			result.LeftOut += len(found) - len(fit)
 		}
 		return nil
 	})
-	return letters, leftOut, err
+	result.Count, result.Passing = len(letters), result.patched.passing
+	if len(letters) > 0 {
+		result.last = letters[len(letters)-1].id
+	}
+	return letters, result, err
 }
 
 // searchAll is search without a bound, for ids that are bounded.

@@ -67,7 +67,7 @@ func (s *Server) decide(ctx context.Context, kind, by, note string, id int64, pa
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	if kind == kindAmend {
-		entry, err = s.o.Operator.Amend(ctx, by, note, id, payload)
+		entry, err = s.amend(ctx, by, note, id, payload)
 	} else {
 		entry, err = s.pass(ctx, kind, by, note, []int64{id})
 	}
@@ -75,6 +75,14 @@ func (s *Server) decide(ctx context.Context, kind, by, note string, id int64, pa
 		return 0, fmt.Errorf("decide about dead letter %d: %w", id, err)
 	}
 	return entry, nil
+}
+
+func (s *Server) amend(ctx context.Context, by, note string, id int64, payload []byte) (entry int64, err error) {
+	entries, err := s.o.Operator.Amend(ctx, by, note, []int64{id}, [][]byte{payload})
+	if err != nil {
+		return 0, err
+	}
+	return entries[0], nil
 }
 
 // pass passes a decision about dead letters on, and returns where the first was entered, if anywhere.

@@ -96,7 +96,7 @@ func (p params) said() string {
 		return ""
 	}
 	text := what + ": " + grouped(big.NewInt(int64(count))) + "."
-	if p.text("done") == kindRetry {
+	if p.text("done") == kindRetry || p.text("done") == kindAmend {
 		text += " Those that are still open were refused again, or have yet to be judged."
 	}
 	return text

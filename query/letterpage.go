@@ -144,7 +144,7 @@ func possible(state string) actions {
 	case stateDiscarded:
 		return actions{Reopen: true}
 	case stateAny:
-		return actions{Retry: true, Discard: true, Reopen: true}
+		return actions{Retry: true, Amend: true, Discard: true, Reopen: true}
 	}
 	return actions{}
 }

@@ -15,8 +15,8 @@ import (
 type Operator interface {
 	// Retry enters messages into the log once more and returns where, in their order.
 	Retry(ctx context.Context, by, note string, positions []int64) (entries []int64, err error)
-	// Amend enters what a message should have been, of at most 1 MiB, and returns where.
-	Amend(ctx context.Context, by, note string, position int64, payload []byte) (entry int64, err error)
+	// Amend enters what messages should have been, each of at most 1 MiB, and returns where, in their order.
+	Amend(ctx context.Context, by, note string, positions []int64, payloads [][]byte) (entries []int64, err error)
 	// Discard says that messages need nobody's attention any more; the note is not empty.
 	Discard(ctx context.Context, by, note string, positions []int64) error
 	// Reopen takes discards back.

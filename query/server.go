@@ -25,6 +25,9 @@ type Options struct {
 	Tokens []Token
 	// Operator takes decisions about dead letters. It is called concurrently. Nil: they are not offered.
 	Operator Operator
+	// Judge counts the payloads that the schema in force lets through, for previews. It is called concurrently.
+	// Nil: previews do not say.
+	Judge func(ctx context.Context, payloads [][]byte) (passing int, err error)
 	// Replays orders replays. Nil: they are not offered.
 	Replays *Replays
 	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
@@ -168,8 +171,10 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
 		// How many there are by reason and by place: ?state=&by= (operator).
 		{"GET", "/api/v1/dead-letters/groups", s.operator(s.groupsJSON)},
-		// Decisions about all that a filter means: {"filter": …, "note": …, "preview": …, "expect": …} (operator).
+		// Decisions about all that a filter means: {"filter": …, "note": …, "preview": …, "expect": …}, and for
+		// an amendment "patch" (operator).
 		{"POST", "/api/v1/dead-letters/retry", s.deciding(s.bulkJSON(kindRetry))},
+		{"POST", "/api/v1/dead-letters/amend", s.deciding(s.bulkJSON(kindAmend))},
 		{"POST", "/api/v1/dead-letters/discard", s.deciding(s.bulkJSON(kindDiscard))},
 		{"POST", "/api/v1/dead-letters/reopen", s.deciding(s.bulkJSON(kindReopen))},
 		// One refusal, with every violation and what was decided about it (operator).
@@ -214,6 +219,8 @@ func (s *Server) inspectorRoutes() []route {
 		// What a decision about all that a filter means would be about, and the decision (operator).
 		{"GET", "/dead-letters/retry", s.deciding(s.previewPage(kindRetry))},
 		{"POST", "/dead-letters/retry", s.deciding(s.bulkPage(kindRetry))},
+		{"GET", "/dead-letters/amend", s.deciding(s.previewPage(kindAmend))},
+		{"POST", "/dead-letters/amend", s.deciding(s.bulkPage(kindAmend))},
 		{"GET", "/dead-letters/discard", s.deciding(s.previewPage(kindDiscard))},
 		{"POST", "/dead-letters/discard", s.deciding(s.bulkPage(kindDiscard))},
 		{"GET", "/dead-letters/reopen", s.deciding(s.previewPage(kindReopen))},

@@ -22,8 +22,10 @@ type standing struct {
 	id      int64
 	state   string
 	pending bool  // a decision about it has yet to be applied
-	size    int   // of the payload in bytes, for a retry
+	size    int   // of the payload in bytes, for a retry; of the patched one, for an amendment by a patch
 	later   int64 // a later message that made the order that this one would make, for a retry; 0 for none
+
+	unpatched bool // the patch does not apply
 }
 
 const readStandingsSQL = `
@@ -63,7 +65,30 @@ func readStandings(ctx context.Context, tx pgx.Tx, kind string, ids []int64) ([]
 const readPayloadsSQL = `
 select position, payload
 from inbox
-where position = any($1)`
+where position = any($1)
+order by position`
+
+// eachPayload calls f with one message after the other, the oldest first.
+func eachPayload(ctx context.Context, tx pgx.Tx, ids []int64, f func(id int64, payload []byte) error) error {
+	rows, err := tx.Query(ctx, readPayloadsSQL, pgx.QueryExecModeDescribeExec, ids)
+	if err != nil {
+		return err
+	}
+	var id int64
+	var payload []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &payload}, func() error { return f(id, payload) })
+	return err
+}
+
+// indexed returns how to find each dead letter by its id, and the ids.
+func indexed(letters []standing) (at map[int64]*standing, ids []int64) {
+	at = make(map[int64]*standing, len(letters))
+	for i := range letters {
+		at[letters[i].id] = &letters[i]
+		ids = append(ids, letters[i].id)
+	}
+	return at, ids
+}
 
 const findLaterSQL = `
 select wanted.position, o.position
@@ -76,20 +101,10 @@ join orders as o on o.order_uid = wanted.order_uid and o.position > wanted.posit
 // What an order is only the projector knows. A retry that slips through is judged by it, so the worst is a
 // conflict in the history. One payload at a time is in memory.
 func findLater(ctx context.Context, tx pgx.Tx, letters []standing) error {
-	at := make(map[int64]*standing, len(letters))
-	ids := make([]int64, len(letters))
-	for i := range letters {
-		ids[i], at[letters[i].id] = letters[i].id, &letters[i]
-	}
-	rows, err := tx.Query(ctx, readPayloadsSQL, pgx.QueryExecModeDescribeExec, ids)
-	if err != nil {
-		return err
-	}
-	var id, later int64
-	var payload []byte
+	at, ids := indexed(letters)
 	var named []int64
 	var uids []string
-	_, err = pgx.ForEachRow(rows, []any{&id, &payload}, func() error {
+	err := eachPayload(ctx, tx, ids, func(id int64, payload []byte) error {
 		at[id].size = len(payload)
 		if uid := uidIn(payload); uid != "" {
 			named, uids = append(named, id), append(uids, uid)
@@ -99,9 +114,11 @@ func findLater(ctx context.Context, tx pgx.Tx, letters []standing) error {
 	if err != nil {
 		return err
 	}
-	if rows, err = tx.Query(ctx, findLaterSQL, pgx.QueryExecModeDescribeExec, named, uids); err != nil {
+	rows, err := tx.Query(ctx, findLaterSQL, pgx.QueryExecModeDescribeExec, named, uids)
+	if err != nil {
 		return err
 	}
+	var id, later int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &later}, func() error {
 		at[id].later = later
 		return nil

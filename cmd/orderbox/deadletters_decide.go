@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,22 +12,28 @@ import (
 	"orderbox/internal/cli"
 )
 
-// targetFlags name the dead letters that a decision is about: each by its id, or all that a filter finds.
-type targetFlags struct {
+// bulkFlags name the dead letters that a decision is about by a filter.
+type bulkFlags struct {
 	operatorFlags
-	IDs []int64 `arg:"" optional:"" name:"id" help:"Ids of the dead letters; or give a filter."`
 	filterFlags
 	Yes    bool   `help:"Do it to all that the filter finds; without, it is only said how many there are."`
 	Expect *int64 `help:"Do nothing unless the filter finds this many." placeholder:"N"`
 }
 
+func (b *bulkFlags) filtered() bool { return b.filterFlags != filterFlags{} }
+
+// targetFlags name them each by its id, or all that a filter finds.
+type targetFlags struct {
+	IDs []int64 `arg:"" optional:"" name:"id" help:"Ids of the dead letters; or give a filter."`
+	bulkFlags
+}
+
 // Validate keeps a forgotten filter from meaning everything.
 func (t *targetFlags) Validate() error {
-	filtered := t.filterFlags != filterFlags{}
 	switch {
-	case !filtered && len(t.IDs) == 0:
+	case !t.filtered() && len(t.IDs) == 0:
 		return errors.New("name dead letters by their ids, or by a filter such as --reason or --state")
-	case filtered && len(t.IDs) > 0:
+	case t.filtered() && len(t.IDs) > 0:
 		return errors.New("name dead letters by their ids or by a filter, not by both")
 	}
 	return nil
@@ -46,24 +53,27 @@ type decision struct{ verb, done string }
 
 // bulk is a decision about everything that a filter finds, or the question how many that would be.
 type bulk struct {
-	Filter  filter `json:"filter"`
-	Note    string `json:"note"`
-	Preview bool   `json:"preview"`
-	Expect  *int64 `json:"expect,omitempty"`
+	Filter  filter          `json:"filter"`
+	Note    string          `json:"note"`
+	Preview bool            `json:"preview"`
+	Expect  *int64          `json:"expect,omitempty"`
+	Patch   json.RawMessage `json:"patch,omitempty"`
 }
 
 // counted is the answer. What is left out was found, and the decision makes no sense for it as things stand.
 type counted struct {
-	Count   int64
-	LeftOut int64 `json:"left_out"`
+	Count     int64
+	LeftOut   int64  `json:"left_out"`
+	Unpatched int64  // of those that are left out
+	Passing   *int64 // of those that would be amended
 }
 
 // all decides about everything that the filter finds, or says what that would be, and returns how many were
-// decided about.
-func (t *targetFlags) all(ctx context.Context, s cli.Streams, api operatorAPI, d decision, note string) (done int64, err error) {
+// decided about. The patch is that of an amendment.
+func (t *bulkFlags) all(ctx context.Context, s cli.Streams, api operatorAPI, d decision, note string, patch json.RawMessage) (done int64, err error) {
 	var answer counted
 	err = spin(s, func() error {
-		return api.post(ctx, deadLettersPath+"/"+d.verb, bulk{t.filter(), note, !t.Yes, t.Expect}, &answer)
+		return api.post(ctx, deadLettersPath+"/"+d.verb, bulk{t.filter(), note, !t.Yes, t.Expect, patch}, &answer)
 	})
 	if err != nil {
 		return 0, err
@@ -72,15 +82,25 @@ func (t *targetFlags) all(ctx context.Context, s cli.Streams, api operatorAPI, d
 	if t.Yes {
 		would, done = "", answer.Count
 	}
-	leftOut := ""
-	if answer.LeftOut > 0 {
-		leftOut = fmt.Sprintf(", %d left out", answer.LeftOut)
-	}
-	fmt.Fprintf(s.Out, "%s %s%s%s\n", letters(answer.Count), would, d.done, leftOut)
+	fmt.Fprintf(s.Out, "%s %s%s%s\n", letters(answer.Count), would, d.done, answer.besides())
 	if !t.Yes && answer.Count > 0 {
 		fmt.Fprintf(s.Err, "nothing was done: the same command with --yes does it, and with --expect %d only while it is as many\n", answer.Count)
 	}
 	return done, nil
+}
+
+// besides says what there is to say beside the count.
+func (c counted) besides() (text string) {
+	if c.LeftOut > 0 {
+		text = fmt.Sprintf(", %d left out", c.LeftOut)
+	}
+	if c.Unpatched > 0 {
+		text += fmt.Sprintf(" (to %d the patch does not apply)", c.Unpatched)
+	}
+	if c.Passing != nil {
+		text += fmt.Sprintf("; the schema in force lets %d through", *c.Passing)
+	}
+	return text
 }
 
 // spin does something that may take long, and shows a person at the terminal that it goes on.

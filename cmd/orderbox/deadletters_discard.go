@@ -50,7 +50,7 @@ func (t *targetFlags) settle(ctx context.Context, s cli.Streams, d decision, not
 		return err
 	}
 	if len(t.IDs) == 0 {
-		_, err := t.all(ctx, s, api, d, note)
+		_, err := t.all(ctx, s, api, d, note, nil)
 		return err
 	}
 	taken, err := t.each(ctx, api, d, note)

@@ -35,11 +35,11 @@ func (c *retryCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	d := decision{"retry", "retried"}
 	if len(c.IDs) == 0 {
-		done, err := c.all(ctx, s, api, d, c.Note)
+		done, err := c.all(ctx, s, api, d, c.Note, nil)
 		if err != nil || done == 0 || c.Wait == 0 {
 			return err
 		}
-		return c.watch(ctx, s, api, done)
+		return c.watch(ctx, s, api, done, c.Wait)
 	}
 	// Of those that were entered before one failed the verdicts are worth knowing too.
 	entered, err := c.each(ctx, api, d, c.Note)
@@ -49,16 +49,16 @@ func (c *retryCommand) Run(ctx context.Context, s cli.Streams) error {
 	return err
 }
 
-// watch shows how the verdicts come, and says how many of what the filter finds are open when they are there
-// or the wait is over.
-func (c *retryCommand) watch(ctx context.Context, s cli.Streams, api operatorAPI, retried int64) error {
+// watch shows how the verdicts on what was retried or amended come, and says how many of what the filter finds
+// are open when they are there or the wait is over.
+func (c *bulkFlags) watch(ctx context.Context, s cli.Streams, api operatorAPI, entered int64, wait time.Duration) error {
 	// What can be discarded is what is open and waits for nothing; what waits is left out. To count that, no
 	// message need be read.
 	question := bulk{Filter: c.filter(), Preview: true}
 	question.Filter.State = "open"
-	bar := progressbar.NewOptions64(retried, progressbar.OptionSetWriter(s.Err), progressbar.OptionClearOnFinish(),
+	bar := progressbar.NewOptions64(entered, progressbar.OptionSetWriter(s.Err), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetVisibility(isTerminal(s.Err)), progressbar.OptionShowCount(), progressbar.OptionSetDescription("verdicts"))
-	deadline := time.Now().Add(c.Wait)
+	deadline := time.Now().Add(wait)
 	ticks := time.NewTicker(barTick)
 	defer ticks.Stop()
 	for {
@@ -66,7 +66,7 @@ func (c *retryCommand) watch(ctx context.Context, s cli.Streams, api operatorAPI
 		if err := api.post(ctx, deadLettersPath+"/discard", question, &now); err != nil {
 			return err
 		}
-		_ = bar.Set64(max(0, retried-now.LeftOut))
+		_ = bar.Set64(max(0, entered-now.LeftOut))
 		if now.LeftOut > 0 && time.Now().Before(deadline) {
 			select {
 			case <-ctx.Done(): // the next question says so

@@ -123,6 +123,17 @@ func TestAnOperatorSeesWhatWasRefusedAndDecides(t *testing.T) {
 	command(0, "discard", binary, "--note", "noise")
 	command(0, "reopen", binary)
 
+	// By a patch.
+	patch := `[{"op": "add", "path": "/patched", "value": 1.50}]`
+	out, _ = command(0, "amend", "--text", "2J", "--patch", patch)
+	mustSay(t, out, "0 dead letters would be amended, 1 left out (to 1 the patch does not apply); the schema in force lets 0 through\n")
+	out, errs = command(0, "amend", "--state", "open", "--until", "0s", "--patch", `[{"op": "remove", "path": "/items"}]`)
+	mustSay(t, out, "0 dead letters would be amended, 102 left out (to 102")
+	_, errs = command(1, "amend", "--state", "open", "--patch", `[{"op": "mend"}]`)
+	mustSay(t, errs, "not a JSON Patch", "\ntry: Write it like this")
+	_, errs = command(2, "amend", "--patch", patch)
+	mustSay(t, errs, "by a filter")
+
 	// Many at once.
 	out, errs = command(0, "discard", "--reason", "malformed", "--note", "noise")
 	mustSay(t, out, "102 dead letters would be discarded\n")

@@ -4,19 +4,12 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"orderbox/inbox"
 	"orderbox/projector"
 	"orderbox/query"
 )
 
 // replays lets operators order replays over HTTP, whether or not this process projects.
-func (s *stages) replays(pool *pgxpool.Pool) (*query.Replays, error) {
-	p, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{Schema: s.schema, Log: s.log})
-	if err != nil {
-		return nil, err
-	}
+func (s *stages) replays(p *projector.Projector) *query.Replays {
 	return &query.Replays{
 		Order:        func(ctx context.Context) (string, error) { return refusable(p.Order(ctx, false)) },
 		RollBack:     func(ctx context.Context) (string, error) { return refusable(p.RollBack(ctx)) },
@@ -27,7 +20,7 @@ func (s *stages) replays(pool *pgxpool.Pool) (*query.Replays, error) {
 			return query.Replay{Generation: now.Generation, Position: now.Position, Head: now.Head, Status: now.Status,
 				InService: now.InService, Previous: now.Previous}, err
 		},
-	}, nil
+	}
 }
 
 // refusable tells the operator what is no fault of anything.

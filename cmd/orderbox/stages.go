@@ -165,18 +165,17 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	operator, replays, err := s.openOperator(ctx)
-	if err != nil {
-		return err
-	}
-	stage, err := query.New(pool, query.Options{
-		Log: s.log, Metrics: s.registry, Tokens: s.tokens, Operator: operator, Replays: replays, Checks: s.checks,
+	options := query.Options{Log: s.log, Metrics: s.registry, Tokens: s.tokens, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
 				DeadLetters: b.DeadLetters, Pending: b.Pending}, err
 		},
-	})
+	}
+	if err := s.offerOperator(ctx, &options); err != nil {
+		return err
+	}
+	stage, err := query.New(pool, options)
 	if err != nil {
 		return err
 	}
@@ -195,14 +194,19 @@ func (s *stages) lookupP99() time.Duration {
 	return 0
 }
 
-// openOperator returns what takes operators' decisions and orders: nothing where they cannot be recorded.
-func (s *stages) openOperator(ctx context.Context) (query.Operator, *query.Replays, error) {
+// offerOperator adds what takes operators' decisions and orders: nothing where they cannot be recorded.
+func (s *stages) offerOperator(ctx context.Context, o *query.Options) error {
 	pool, err := s.open(ctx, "operator", operatorConns)
 	if err != nil || pool.Config().ConnConfig.User == readerRole {
-		return nil, nil, err
+		return err
 	}
-	replays, err := s.replays(pool)
-	return inbox.New(pool, s.log), replays, err
+	box := inbox.New(pool, s.log)
+	p, err := projector.New(pool, box, projector.Options{Schema: s.schema, Log: s.log})
+	if err != nil {
+		return err
+	}
+	o.Operator, o.Judge, o.Replays = box, p.Passing, s.replays(p)
+	return nil
 }
 
 // open makes a stage's pool, to be closed when all stages have ended.
