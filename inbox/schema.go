@@ -41,11 +41,8 @@ select coalesce(max(id) filter (where version = $1 and fingerprint = $2), 0), co
 from schemas`
 
 // Find returns the id under which a version was adopted last by the program of that fingerprint, 0 for
-// never, and the id of the schema in force. The log is locked until tx ends, so that Adopt may follow.
+// never, and the id of the schema in force, 0 for none.
 func Find(ctx context.Context, tx pgx.Tx, version, fingerprint string) (id, inForce int64, err error) {
-	if _, err := tx.Exec(ctx, lockAppendSQL); err != nil {
-		return 0, 0, fmt.Errorf("look for a schema: %w", err)
-	}
 	if err := tx.QueryRow(ctx, findSchemaSQL, version, fingerprint).Scan(&id, &inForce); err != nil {
 		return 0, 0, fmt.Errorf("look for a schema: %w", err)
 	}

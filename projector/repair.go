@@ -25,16 +25,27 @@ update generations
 set created_at = now()
 where name = $1`
 
-// What resolved a dead letter may have come after the trial.
-const resolveAgainSQL = `
+// What resolved or discarded a dead letter may have come after the trial. Of decisions, those that were
+// applied count: the projector applies the others.
+const decideAgainSQL = `
 update dead_letters as d
 set resolved = (
-    select min(i.position)
-    from inbox as i
-    join checkpoint as c on i.position <= c.position
-    where i.original = d.position
-        and not exists (select from dead_letters as a where a.position = i.position)
-)
+        select min(i.position)
+        from inbox as i
+        where i.original = d.position
+            and i.position <= c.position
+            and not exists (select from dead_letters as a where a.position = i.position)
+    ),
+    discarded = coalesce((
+        select h.kind = 'discard'
+        from decisions as h
+        where h.position = d.position
+            and h.id <= c.decision
+            and h.kind in ('discard', 'reopen')
+        order by h.id desc
+        limit 1
+    ), false)
+from checkpoint as c
 where d.position = any($1)
     and d.original is null`
 
@@ -102,7 +113,7 @@ func (t *Trial) replaceRows(ctx context.Context, tx pgx.Tx, positions []int64, c
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, resolveAgainSQL, positions)
+	_, err := tx.Exec(ctx, decideAgainSQL, positions)
 	return err
 }
 

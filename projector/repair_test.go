@@ -3,6 +3,7 @@ package projector
 import (
 	"testing"
 
+	"orderbox/internal/testservers"
 	"orderbox/publisher"
 )
 
@@ -49,3 +50,36 @@ func TestARepairPutsSingleMessagesRight(t *testing.T) {
 		t.Error("caches do not notice")
 	}
 }
+
+func TestARepairUndoesNoLaterDecision(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receive(t, []byte("rubbish"), []byte("more of it"))
+	h.run(t, h.newProjector(t, 30))
+	h.await(t)
+	decide := func(kind string, position int, want string) {
+		t.Helper()
+		h.mustExec(t, decideSQL, position, kind)
+		h.mustExec(t, `select pg_notify('orderbox_inbox', '')`)
+		testservers.Eventually(t, "it is applied", func() bool { return h.view(t, discardedSQL) == want })
+	}
+	decide("discard", 2, "2")
+	trial, err := h.newProjector(t, 30).Try(t.Context(), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trial.Drop(t.Context())
+	decide("discard", 1, "1 2")
+	decide("reopen", 2, "1")
+	if err := trial.Repair(t.Context(), []int64{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.view(t, discardedSQL); got != "1" {
+		t.Errorf("discarded after the repair are %q, want 1", got)
+	}
+}
+
+const discardedSQL = `
+	select coalesce(string_agg(position::text, ' ' order by position), '')
+	from dead_letters
+	where state = 'discarded'`

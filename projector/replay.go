@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"orderbox/inbox"
 	"orderbox/internal/retry"
 )
 
@@ -27,16 +26,10 @@ var ErrReplaying = errors.New("a replay is under way")
 // does that with one that was in force once, too. It returns the name of the generation to wait for.
 func (p *Projector) Order(ctx context.Context, adopt bool) (generation string, err error) {
 	err = p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
-		id, inForce, err := inbox.Find(ctx, tx, p.schema.version, fingerprint())
-		if err != nil {
-			return err
+		id, inForce, err := p.alone(ctx, tx)
+		if err == nil {
+			generation, err = p.order(ctx, tx, id == 0 || adopt && id != inForce, inForce)
 		}
-		if id == 0 || adopt && id != inForce {
-			if inForce, err = p.adopt(ctx, tx); err != nil {
-				return err
-			}
-		}
-		generation, err = order(ctx, tx, inForce)
 		return err
 	})
 	return generation, err
@@ -51,6 +44,9 @@ where state = 'previous'`
 // that was built. The one in service is the previous one then.
 func (p *Projector) RollBack(ctx context.Context) (generation string, err error) {
 	err = p.inTx(ctx, "roll back", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, orderAloneSQL); err != nil {
+			return err
+		}
 		building, err := findGeneration(ctx, tx, stateBuilding)
 		if err != nil {
 			return err
@@ -186,6 +182,10 @@ func (x *projection) takeOver(ctx context.Context) (done bool, err error) {
 		if err := x.catchUp(ctx, tx); err != nil {
 			return err
 		}
+		// There is one when this generation was ordered while another one was put in service.
+		if _, err := giveUp(ctx, tx, statePrevious); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, retireGenerationSQL); err != nil {
 			return err
 		}
@@ -222,7 +222,7 @@ func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 		if len(judged) == 0 {
-			return fmt.Errorf("the log ends before position %d, which was projected: is it the same log?", end)
+			return fmt.Errorf("the log ends before position %d, which was projected: is it the same log, with no partition detached?", end)
 		}
 		if err := x.project(ctx, judged); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -107,6 +108,54 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 		t.Errorf("rolled back to nothing: %v", err)
 	}
 	h.awaitOneSchema(t)
+}
+
+// A replay that is ordered while another one is being put in service waits for that one; messages do not wait
+// for it meanwhile, and both end in service.
+func TestAReplayIsOrderedWhileAnotherOneTakesOver(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receive(t, mustModelFile(t))
+	stop := h.start(t, 30)
+	h.await(t)
+	stop()
+	p := h.newProjector(t, 30)
+	if _, err := p.Order(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	takesOver, err := h.admin.Begin(t.Context()) // as takeOver does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer takesOver.Rollback(context.WithoutCancel(t.Context()))
+	// So that a message which waits for the order fails the test, and does not hang.
+	for _, statement := range []string{`set local idle_in_transaction_session_timeout = '1min'`, retireGenerationSQL, `update generations set state = 'current' where state = 'building'`} {
+		if _, err := takesOver.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ordered := make(chan error, 1)
+	go func() {
+		_, err := p.Order(t.Context(), false)
+		ordered <- err
+	}()
+	const waitsSQL = `
+		select exists (select from pg_locks where not granted and locktype in ('transactionid', 'tuple')
+			and pid in (select pid from pg_stat_activity where datname = current_database()))`
+	testservers.Eventually(t, "the order waits", func() bool { return h.view2(t, waitsSQL) == "true" })
+	h.receive(t, mustVary(t, "/order_uid", "meanwhile"))
+	if err := takesOver.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ordered; err != nil {
+		t.Fatal(err)
+	}
+	h.start(t, 30)
+	h.awaitGeneration(t, "generation_3")
+	h.await(t)
+	if got := h.view(t, `select count(1) from orders`); got != "2" {
+		t.Errorf("%s orders, want 2", got)
+	}
 }
 
 // The generation that is being built follows the log like any, so it may as well be given up half-way.
