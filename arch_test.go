@@ -29,6 +29,7 @@ const policy = `
 	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen < projector
 	orderbox, static, internal/retry, internal/listen < query
 	sql, internal/local < internal/testservers
+	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
 	internal/cli, internal/envfile, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
@@ -48,12 +49,14 @@ var fences = map[string]string{
 	"github.com/pressly/goose":                    "sql",
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
 	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/verify",
-	"github.com/testcontainers/testcontainers-go": "internal/testservers",
+	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
+	"github.com/moby/moby":                        "internal/faults",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
 	"github.com/chromedp":                         "",
 	"net/http":                                    "query cmd/orderbox",
 	"database/sql":                                "",
-	"orderbox/internal/testservers":               "",
+	"orderbox/internal/testservers":               "internal/faults",
+	"orderbox/internal/faults":                    "",
 }
 
 // Longer than the house allows, each with its reason.

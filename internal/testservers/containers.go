@@ -53,7 +53,7 @@ func (s *servers) postgresContainer() (func(database string) string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), containerTimeout)
 	defer cancel()
 	container, err := postgres.Run(ctx, postgresImage(),
-		postgres.WithUsername("postgres"), postgres.WithPassword(testPassword), postgres.WithDatabase("postgres"),
+		postgres.WithUsername("postgres"), postgres.WithPassword(Password), postgres.WithDatabase("postgres"),
 		testcontainers.WithCmdArgs( // fsync=off is there already
 			"-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", maxConnections))
 	if container != nil {
@@ -66,16 +66,19 @@ func (s *servers) postgresContainer() (func(database string) string, error) {
 	if err != nil {
 		return nil, err
 	}
-	superuser := func(database string) string {
-		return (&url.URL{Scheme: "postgres", User: url.UserPassword("postgres", testPassword),
-			Host: address, Path: "/" + database, RawQuery: "sslmode=disable"}).String()
-	}
-	return superuser, waitForPostgres(ctx, superuser("postgres"))
+	superuser := func(database string) string { return SuperuserURL(address, database) }
+	return superuser, WaitForPostgres(ctx, superuser("postgres"))
 }
 
-// waitForPostgres returns when the server lets the superuser in. The log does not tell: while the image
+// SuperuserURL is the superuser's for a database of the server at an address (host:port).
+func SuperuserURL(address, database string) string {
+	return (&url.URL{Scheme: "postgres", User: url.UserPassword("postgres", Password),
+		Host: address, Path: "/" + database, RawQuery: "sslmode=disable"}).String()
+}
+
+// WaitForPostgres returns when the server lets the superuser in. The log does not tell: while the image
 // initialises, another server runs, which says the same but is not to be reached over TCP.
-func waitForPostgres(ctx context.Context, url string) error {
+func WaitForPostgres(ctx context.Context, url string) error {
 	retry := time.NewTicker(50 * time.Millisecond)
 	defer retry.Stop()
 	for {
@@ -85,7 +88,7 @@ func waitForPostgres(ctx context.Context, url string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("PostgreSQL in a container is not ready after %v: %w", containerTimeout, err)
+			return fmt.Errorf("PostgreSQL is not ready in time: %w", err)
 		case <-retry.C:
 		}
 	}

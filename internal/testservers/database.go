@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// testPassword is that of every role, of the superuser in a container too.
-	testPassword = "test"
+	// Password is that of every role, of the superuser in a container too.
+	Password = "test"
 	// template is the database that the tests' databases are cloned from.
 	template = "orderbox_template"
 	// maxConnections lets many tests run in parallel, each with pools of its own.
@@ -63,14 +63,29 @@ func newDB(admin string) DB {
 		if err != nil {
 			panic(err) // made by this package or by local
 		}
-		u.User = url.UserPassword(role, testPassword)
+		u.User = url.UserPassword(role, Password)
 		return u.String()
 	}
 	return DB{ServiceURL: as("orderbox"), ReaderURL: as("orderbox_reader"), AdminURL: admin}
 }
 
+// Migrate makes the database orderbox on the server that the superuser's URL names.
+func Migrate(ctx context.Context, admin string) (DB, error) {
+	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+	defer cancel()
+	if err := migrate(ctx, admin, "orderbox"); err != nil {
+		return DB{}, err
+	}
+	u, err := url.Parse(admin)
+	if err != nil {
+		return DB{}, err
+	}
+	u.Path = "/orderbox"
+	return newDB(u.String()), nil
+}
+
 func migrate(ctx context.Context, admin, database string) error {
-	_, err := sql.Migrate(ctx, sql.MigrateOptions{AdminURL: admin, Database: database, Password: testPassword, ReaderPassword: testPassword})
+	_, err := sql.Migrate(ctx, sql.MigrateOptions{AdminURL: admin, Database: database, Password: Password, ReaderPassword: Password})
 	return err
 }
 

@@ -32,12 +32,11 @@ func OwnPostgres(tb testing.TB) *OwnedPostgres {
 // Database migrates the database orderbox and returns it.
 func (p *OwnedPostgres) Database() DB {
 	p.tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), migrateTimeout)
-	defer cancel()
-	if err := migrate(ctx, p.server.URL("postgres"), "orderbox"); err != nil {
+	db, err := Migrate(context.Background(), p.server.URL("postgres"))
+	if err != nil {
 		p.tb.Fatalf("migrate the test's database: %v", err)
 	}
-	return newDB(p.server.URL("orderbox"))
+	return db
 }
 
 // Start starts the server again, on the same port and data.

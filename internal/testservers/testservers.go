@@ -39,6 +39,9 @@ func newServers() *servers {
 	return s
 }
 
+// AtExit has Main call f after the last test.
+func AtExit(f func() error) { run.onStop(f) }
+
 func (s *servers) onStop(stop func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,6 +92,25 @@ func chooseKind() (kind, error) {
 		fmt.Fprintln(os.Stderr, "testservers: local")
 	}
 	return chosen, nil
+}
+
+// Images names the images that the servers run from.
+type Images struct {
+	Postgres, STAN string
+}
+
+// Containers returns the images for tests that make containers of their own, and skips the test where
+// the servers run on this machine.
+func Containers(tb testing.TB) Images {
+	tb.Helper()
+	kind, err := run.kind()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if kind != containers {
+		tb.Skip("needs containers: set ORDERBOX_TEST_SERVERS=containers where an engine is at hand")
+	}
+	return Images{Postgres: postgresImage(), STAN: stanImage()}
 }
 
 func postgresImage() string { return imageName("ORDERBOX_POSTGRES_IMAGE", "postgres:15") }

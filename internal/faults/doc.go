@@ -1,0 +1,27 @@
+// Package faults gives tests a world of real servers in containers, and breaks it. Only _test files
+// import it.
+//
+// In: a container engine with the images of package testservers, and the Go toolchain, which builds the
+// service once for a test binary. Out: the URLs of the world as a test sees it, and faults on order.
+//
+//	      front: published on 127.0.0.1, for the test's publishers, lookups and SQL; never cut
+//	   ┌──────────────┬────────────────┐
+//	broker ──────► services ──────► database
+//	    broker's link      database's link
+//
+// Each link is a network of its own without a way out, and what a service knows is the names on its two
+// links. So a server that is cut off from the services is still there for the test, and packets to it
+// vanish, as with a pulled cable: no connection is closed.
+//
+// A service runs as the image of Orderbox does: the static binary alone, nobody in particular, nothing
+// writable. It has no restart policy: that it is running after a fault is its own work, and Life tells
+// whether it is the same process still.
+//
+// The servers keep what they confirmed: the broker syncs its file store, PostgreSQL runs with fsync.
+// The ports on 127.0.0.1 stay the same for the life of a world, whatever is restarted.
+//
+// Concurrency: a World's methods may be called from any goroutine; faults of one target one after the
+// other, healed before the next.
+//
+// Not here: what is published, looked up and checked (the tests).
+package faults

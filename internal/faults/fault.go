@@ -1,0 +1,142 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+)
+
+// Target is what a fault strikes.
+type Target string
+
+// The targets.
+const (
+	Broker   Target = "broker"
+	Database Target = "database"
+	Service  Target = "service"
+)
+
+// Kind is what a fault does.
+type Kind string
+
+// The kinds. Kill and Pause, Cut and Wipe are what they are called; Restart stops in an orderly way.
+const (
+	Kill    Kind = "kill"    // SIGKILL; healed by a start on the same data
+	Pause   Kind = "pause"   // every process frozen, connections open; healed by going on
+	Cut     Kind = "cut"     // no packets between it and the others; the test still reaches it
+	Restart Kind = "restart" // SIGTERM (for PostgreSQL SIGINT) and a start; nothing to heal
+	Wipe    Kind = "wipe"    // SIGKILL, and a new container with an empty store; nothing to heal
+)
+
+// Targets and Kinds are all there are.
+var (
+	Targets = []Target{Broker, Database, Service}
+	Kinds   = []Kind{Kill, Pause, Cut, Restart, Wipe}
+)
+
+// Fault is one fault.
+type Fault struct {
+	Target Target
+	Kind   Kind
+	N      int // which service; 0 for broker and database
+}
+
+// String returns it as "kill the broker".
+func (f Fault) String() string { return fmt.Sprintf("%s the %s", f.Kind, f.Target) }
+
+// ErrLoss says that a fault takes what nobody could give back: the database holds all that is precious.
+var ErrLoss = errors.New("a wiped database is a loss by definition")
+
+// Strike injects a fault and returns what heals it. Broker and database take connections again when heal
+// has returned (for Restart and Wipe: when Strike has); a service has been started, but may not be ready.
+// What the broker had confirmed and the services had not yet acknowledged is gone when it is wiped.
+func (w *World) Strike(ctx context.Context, f Fault) (heal func(context.Context) error, err error) {
+	var s *server
+	switch {
+	case f.Target == Database && f.Kind == Wipe:
+		return nil, ErrLoss
+	case f.Target == Broker:
+		s = w.broker
+	case f.Target == Database:
+		s = w.database
+	case f.Target == Service && f.N < len(w.services):
+		s = w.services[f.N]
+	default:
+		return nil, fmt.Errorf("there is no %s %d", f.Target, f.N)
+	}
+	undo, err := w.strike(ctx, s, f.Kind)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", f, err)
+	}
+	return func(ctx context.Context) error {
+		if err := undo(ctx); err != nil {
+			return fmt.Errorf("heal after %v: %w", f, err)
+		}
+		return nil
+	}, nil
+}
+
+func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(context.Context) error, err error) {
+	id := s.container.GetContainerID()
+	nothing := func(context.Context) error { return nil }
+	switch kind {
+	case Kill:
+		_, err := w.engine.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
+		return func(ctx context.Context) error {
+			if _, err := w.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+				return err
+			}
+			return s.wait(ctx)
+		}, err
+	case Pause:
+		_, err := w.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+		return func(ctx context.Context) error {
+			_, err := w.engine.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
+			return err
+		}, err
+	case Cut:
+		return func(ctx context.Context) error { return w.connect(ctx, s) }, w.disconnect(ctx, s)
+	case Restart:
+		seconds := int(stopTimeout.Seconds())
+		if _, err := w.engine.ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: &seconds}); err != nil {
+			return nil, err
+		}
+		return nothing, s.wait(ctx)
+	case Wipe:
+		if err := s.remove(); err != nil {
+			return nil, err
+		}
+		return nothing, s.create(ctx)
+	}
+	return nil, fmt.Errorf("there is no fault %q", kind)
+}
+
+func (w *World) disconnect(ctx context.Context, s *server) error {
+	return eachLink(s, func(link *testcontainers.DockerNetwork) error {
+		_, err := w.engine.NetworkDisconnect(ctx, link.ID, client.NetworkDisconnectOptions{Container: s.container.GetContainerID()})
+		return err
+	})
+}
+
+func (w *World) connect(ctx context.Context, s *server) error {
+	return eachLink(s, func(link *testcontainers.DockerNetwork) error {
+		_, err := w.engine.NetworkConnect(ctx, link.ID, client.NetworkConnectOptions{
+			Container:      s.container.GetContainerID(),
+			EndpointConfig: &network.EndpointSettings{Aliases: []string{s.name}},
+		})
+		return err
+	})
+}
+
+func eachLink(s *server, do func(*testcontainers.DockerNetwork) error) error {
+	for _, link := range s.links {
+		if err := do(link); err != nil {
+			return err
+		}
+	}
+	return nil
+}

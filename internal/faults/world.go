@@ -1,0 +1,179 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/network"
+	"golang.org/x/sync/errgroup"
+
+	"orderbox/internal/testservers"
+)
+
+const (
+	// buildTimeout bounds the making of a world, with the service's compilation in it, startTimeout the
+	// start of one container, for a machine with much else to do.
+	buildTimeout, startTimeout = 5 * time.Minute, 2 * time.Minute
+	clusterID                  = "orderbox-faults"
+	channel                    = "orders"
+)
+
+// Options says how large a world is.
+type Options struct {
+	// Services is how many replicas of the service there are, 1 when 0.
+	Services int
+}
+
+// World is a broker, a database and the services between them. Make it with NewWorld.
+type World struct {
+	// BrokerURL, Cluster and Channel are what a publisher needs.
+	BrokerURL, Cluster, Channel string
+
+	binary string
+	images testservers.Images
+	db     testservers.DB
+	engine *testcontainers.DockerClient
+
+	front, brokerLink, databaseLink *testcontainers.DockerNetwork
+	broker, database                *server
+	services                        []*server
+}
+
+// NewWorld makes a world that lives as long as the test. It skips the test where the test servers do not
+// run in containers. The services are started and may not be ready yet.
+func NewWorld(tb testing.TB, o Options) *World {
+	tb.Helper()
+	w := &World{Cluster: clusterID, Channel: channel, images: testservers.Containers(tb)}
+	ctx, cancel := context.WithTimeout(tb.Context(), buildTimeout)
+	defer cancel()
+	tb.Cleanup(func() { w.end(tb) })
+	if err := w.make(ctx, max(o.Services, 1)); err != nil {
+		tb.Fatalf("make a world: %v", err)
+	}
+	return w
+}
+
+// make leaves in w what it has made, also when it returns an error.
+func (w *World) make(ctx context.Context, services int) (err error) {
+	if w.binary, err = orderbox(); err != nil {
+		return err
+	}
+	if w.engine, err = testcontainers.NewDockerClientWithOpts(ctx); err != nil {
+		return err
+	}
+	if w.front, err = network.New(ctx); err != nil {
+		return fmt.Errorf("make the front network: %w", err)
+	}
+	for _, link := range []**testcontainers.DockerNetwork{&w.brokerLink, &w.databaseLink} {
+		// Ports are published where the way out is, so never on a link.
+		if *link, err = network.New(ctx, network.WithInternal()); err != nil {
+			return fmt.Errorf("make a link: %w", err)
+		}
+	}
+
+	var servers errgroup.Group
+	servers.Go(func() error { return w.startBroker(ctx) })
+	servers.Go(func() error { return w.startDatabase(ctx) })
+	if err := servers.Wait(); err != nil {
+		return fmt.Errorf("start the servers: %w", err)
+	}
+	for n := range services {
+		service, err := w.newService(n)
+		if err != nil {
+			return err
+		}
+		w.services = append(w.services, service)
+		if err := service.create(ctx); err != nil {
+			return fmt.Errorf("start service %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// Database returns the migrated database, by the roles that log in to it.
+func (w *World) Database() testservers.DB { return w.db }
+
+// ServiceURLs returns where the services answer, in the order of their numbers.
+func (w *World) ServiceURLs() []string {
+	var urls []string
+	for _, service := range w.services {
+		urls = append(urls, "http://"+service.address())
+	}
+	return urls
+}
+
+// Life names the process that service n is: another value is another process, though it be the same
+// container. It is empty while none runs.
+func (w *World) Life(ctx context.Context, n int) (string, error) {
+	state, err := w.services[n].container.State(ctx)
+	if err != nil || !state.Running {
+		return "", err
+	}
+	return fmt.Sprintf("%.12s process %d since %s", w.services[n].container.GetContainerID(), state.Pid, state.StartedAt), nil
+}
+
+// Orderbox runs a command of the service's program on this machine, as an operator would, against the
+// world's database, and returns what it printed.
+func (w *World) Orderbox(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.binary, args...)
+	cmd.Env = append(os.Environ(), "ORDERBOX_DATABASE_URL="+w.db.ServiceURL)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("orderbox %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// end removes everything, and shows what a failed test's servers said last.
+func (w *World) end(tb testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for _, s := range append([]*server{w.broker, w.database}, w.services...) {
+		if s == nil || s.container == nil {
+			continue
+		}
+		if tb.Failed() {
+			tb.Logf("the %s said last\n%s", s.name, s.lastWords(ctx))
+		}
+		if err := testcontainers.TerminateContainer(s.container, testcontainers.StopTimeout(0)); err != nil {
+			tb.Errorf("remove the %s: %v", s.name, err)
+		}
+	}
+	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.databaseLink} {
+		if n == nil {
+			continue
+		}
+		if err := n.Remove(ctx); err != nil {
+			tb.Errorf("remove a network: %v", err)
+		}
+	}
+	if w.engine != nil {
+		w.engine.Close()
+	}
+}
+
+// orderbox builds the service's program, once for all worlds of the test binary. It is a package
+// variable for the reason that testservers has one.
+var orderbox = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "orderbox-faults-")
+	if err != nil {
+		return "", err
+	}
+	testservers.AtExit(func() error { return os.RemoveAll(dir) })
+	binary := filepath.Join(dir, "orderbox")
+	build := exec.Command("go", "build", "-o", binary, "orderbox/cmd/orderbox")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the service: %w: %s", err, out)
+	}
+	// The service is nobody in particular and must get through to it.
+	return binary, os.Chmod(dir, 0o755)
+})
