@@ -4,22 +4,22 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Held until the transaction ends: see Order in the package comment.
 const lockAppendSQL = `select pg_advisory_xact_lock(hashtext('orderbox inbox'))`
 
+// The lock is taken by the statement itself, so not before all of it has arrived: a sender that hangs in the
+// middle of a large batch holds up nobody. A condition is met before a row gets its position.
+//
 // A redelivery meets the unique key and changes nothing.
 const appendMessagesSQL = `
 insert into inbox (source, channel, sequence, stamped_at, payload)
 select m.source, m.channel, m.sequence, m.stamped_at, m.payload
 from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bytea[])
     as m (source, channel, sequence, stamped_at, payload)
+where (` + lockAppendSQL + `) is not null
 on conflict (source, channel, sequence, stamped_at) do nothing`
-
-const notifyAppendSQL = `select pg_notify('` + Notifications + `', '')`
 
 // Append stores the messages in one transaction, in their order, and returns how many of them were new;
 // the others were there already. When it returns nil they are all committed. When it returns an error
@@ -41,25 +41,30 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 		}
 	}
 
-	// One batch outside a transaction is a transaction of its own, in one round trip.
-	var batch pgx.Batch
-	batch.Queue(lockAppendSQL)
-	batch.Queue(appendMessagesSQL, sources, channels, sequences, stamps, payloads)
-	batch.Queue(notifyAppendSQL)
-	results := b.pool.SendBatch(ctx, &batch)
-	_, err = results.Exec()
-	if err == nil {
-		tag, insertErr := results.Exec()
-		stored, err = int(tag.RowsAffected()), insertErr
-	}
-	// Only Close tells whether the transaction was committed.
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
+	// One statement outside a transaction is a transaction of its own.
+	tag, err := b.pool.Exec(ctx, appendMessagesSQL, sources, channels, sequences, stamps, payloads)
 	if err != nil {
 		return 0, fmt.Errorf("append %d messages: %w", len(messages), err)
 	}
-	return stored, nil
+	b.notify(ctx)
+	return int(tag.RowsAffected()), nil
+}
+
+const notifyAppendSQL = `select pg_notify('` + Notifications + `', '')`
+
+const notifyTimeout = time.Second
+
+// notify wakes the readers of what was committed. It has no part in that commit: PostgreSQL refuses
+// notifications when their queue is full, as it gets when somebody listens and never ends a transaction, and
+// messages must come in all the same. Readers then find them when they poll.
+func (b *Inbox) notify(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	if _, err := b.pool.Exec(ctx, notifyAppendSQL); err != nil {
+		b.notifyFailed.Do(func() {
+			b.log.Warn("readers cannot be notified, they find what is new when they poll", "error", err)
+		})
+	}
 }
 
 const preparePartitionsSQL = `select prepare_inbox_partitions($1)`

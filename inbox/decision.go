@@ -112,13 +112,11 @@ func (b *Inbox) mark(ctx context.Context, kind, by, note string, positions []int
 }
 
 // decide runs a statement as an appender runs its own: under the lock, so that positions and the ids of
-// decisions are in the order of commits, and with the notification that wakes readers. Its rows count only
-// when the error is nil.
+// decisions are in the order of commits, and wakes readers. Its rows count only when the error is nil.
 func (b *Inbox) decide(ctx context.Context, statement string, arguments []any, read func(pgx.Rows) error) error {
 	var batch pgx.Batch
 	batch.Queue(lockAppendSQL)
 	batch.Queue(statement, arguments...)
-	batch.Queue(notifyAppendSQL)
 	results := b.pool.SendBatch(ctx, &batch)
 	_, err := results.Exec()
 	if err == nil {
@@ -130,6 +128,9 @@ func (b *Inbox) decide(ctx context.Context, statement string, arguments []any, r
 	// Only Close tells whether the transaction was committed.
 	if closeErr := results.Close(); err == nil {
 		err = closeErr
+	}
+	if err == nil {
+		b.notify(ctx)
 	}
 	return err
 }

@@ -8,7 +8,8 @@
 //
 // Order. A reader goes from position to position and must never pass one that is yet to be committed. So
 // an appender takes one advisory lock before its rows get their positions and holds it until they are
-// committed: the order of positions is the order of commits. Group commit makes that cheap, for there
+// committed: the order of positions is the order of commits. The lock is part of the statement that appends, so
+// an appender that hangs before it has sent all of it does not hold it. Group commit makes that cheap, for there
 // is one appender with a thousand rows rather than a thousand with one. Reading below the horizon of
 // running transactions would do without the lock, but then any long transaction anywhere in the cluster
 // stalls every reader.
@@ -18,7 +19,7 @@
 //
 // Decisions. A retry or an amendment is an entry of its own, with the source operator and a pointer to its
 // original, and a decision that points to it; a discard or its reversal is a decision alone. They are
-// written like messages: append-only, under the same lock, in one transaction with the notification. What
+// written like messages: append-only, under the same lock, and readers are notified. What
 // they come to is the projector's business, and nothing here depends on it.
 //
 // Concurrency: every method may be called from any number of goroutines and processes.

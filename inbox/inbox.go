@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/time/rate"
 )
 
-// Notifications is the PostgreSQL channel that is notified in every transaction that appends.
+// Notifications is the PostgreSQL channel that is notified after every transaction that appends.
 const Notifications = "orderbox_inbox"
 
 // SourceSTAN is the source of what came over a NATS Streaming channel.
@@ -43,6 +44,8 @@ type Inbox struct {
 
 	mu       sync.Mutex
 	prepared time.Time // when the partitions were last looked after; guarded by mu
+
+	notifyFailed rate.Sometimes // says so
 }
 
 // New returns the log in pool's database. A nil log discards.
@@ -50,5 +53,6 @@ func New(pool *pgxpool.Pool, log *slog.Logger) *Inbox {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Inbox{pool: pool, log: log.With("stage", "inbox")}
+	return &Inbox{pool: pool, log: log.With("stage", "inbox"),
+		notifyFailed: rate.Sometimes{First: 1, Interval: time.Minute}}
 }

@@ -80,10 +80,8 @@ func (t *Trial) Repair(ctx context.Context, positions []int64) error {
 		if err := t.replaceRows(ctx, tx, positions, columns, rows); err != nil {
 			return err
 		}
-		for _, statement := range []string{recountSQL, notifyProjectionSQL} {
-			if _, err := tx.Exec(ctx, statement); err != nil {
-				return err
-			}
+		if _, err := tx.Exec(ctx, recountSQL); err != nil {
+			return err
 		}
 		_, err = tx.Exec(ctx, touchGenerationSQL, t.Against)
 		return err

@@ -193,14 +193,12 @@ func (x *projection) takeOver(ctx context.Context) (done bool, err error) {
 		if err == nil && tag.RowsAffected() != 1 {
 			err = errReplaced
 		}
-		if err == nil {
-			_, err = tx.Exec(ctx, notifyProjectionSQL)
-		}
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("put %s in service: %w", x.gen.name, err)
 	}
+	x.notify(ctx)
 	x.log.Info("put in service", "generation", x.gen.name, "checkpoint", x.checkpoint)
 	return true, nil
 }
