@@ -34,12 +34,35 @@ func (g *Ingester) commitUntil(ctx context.Context) {
 	}
 }
 
-// commit appends the batch, for as long as the database takes, and then acknowledges it. When ctx ends
-// before, nothing is acknowledged.
+// commit appends the batch, for as long as the database takes, and acknowledges what is committed: all at
+// once, or in portions while the database is too slow for that. When ctx ends before, the rest is not
+// acknowledged.
 func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 	if len(batch) == 0 {
 		return
 	}
+	retry.Forever(ctx, g.log, "append", func(ctx context.Context, works func()) error {
+		for len(batch) > 0 {
+			part := batch[:min(len(batch), g.portion.Of(g.o.Batch))]
+			if err := g.append(ctx, part); err != nil {
+				g.portion.Failed()
+				return err
+			}
+			g.portion.Worked()
+			works()
+			for _, msg := range g.hand.release(part) {
+				// An error means a dead session: the broker will deliver again, and the inbox knows the message.
+				_ = msg.Ack()
+			}
+			g.gaps.saw(part)
+			batch = batch[len(part):]
+		}
+		return nil
+	})
+}
+
+// append returns nil when all of the batch is committed.
+func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
 	messages := make([]inbox.Message, len(batch))
 	for i, d := range batch {
 		messages[i] = inbox.Message{
@@ -50,25 +73,13 @@ func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 			Payload:   d.payload,
 		}
 	}
-	committed := false
-	retry.Forever(ctx, g.log, "append", func(ctx context.Context, _ func()) error {
-		ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-		defer cancel()
-		started := time.Now()
-		stored, err := g.box.Append(ctx, messages)
-		if err != nil {
-			return err
-		}
-		g.metrics.committed(stored, len(messages), time.Since(started))
-		committed = true
-		return nil
-	})
-	if !committed {
-		return
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	started := time.Now()
+	stored, err := g.box.Append(ctx, messages)
+	if err != nil {
+		return err
 	}
-	for _, msg := range g.hand.release(batch) {
-		// An error means a dead session: the broker will deliver again, and the inbox knows the message.
-		_ = msg.Ack()
-	}
-	g.gaps.saw(batch)
+	g.metrics.committed(stored, len(messages), time.Since(started))
+	return nil
 }

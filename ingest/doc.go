@@ -17,6 +17,8 @@
 //	              ▼
 //	commit  ── take a batch ─► inbox.Append, until it works ─► Ack each ─► out of the hand
 //
+// What the database does not take at once, be it slow or short of memory, is committed in portions.
+//
 // What does not fit the hand is dropped unacknowledged: the broker delivers it again after AckWait. What
 // is delivered again while it is still in the hand takes the place of its first delivery, so that the
 // acknowledgement goes to the living subscription.

@@ -15,6 +15,7 @@ import (
 
 	"orderbox/inbox"
 	"orderbox/internal/natstls"
+	"orderbox/internal/retry"
 )
 
 // Options says what to ingest. URL, Cluster, Channel and ClientID are needed.
@@ -52,6 +53,7 @@ type Ingester struct {
 	metrics *metrics
 	hand    *hand
 	gaps    *gaps
+	portion retry.Portion // of a batch
 
 	connected atomic.Bool
 }

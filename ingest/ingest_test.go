@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
@@ -171,6 +172,27 @@ func TestNothingIsLostWhileTheDatabaseIsAway(t *testing.T) {
 	postgres.Start()
 	mustPublish(t, broker, channel, numbered(401, 420)...)
 	mustHold(t, pool, numbered(1, 420))
+}
+
+// However slow the database is, there is a portion of a batch that it takes in time.
+func TestWhatIsTooMuchAtOnceIsCommittedInPortions(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	admin := testservers.Open(t, db.AdminURL, 1)
+	name := pgx.Identifier{admin.Config().ConnConfig.Database}.Sanitize()
+	for _, statement := range []string{
+		`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$`,
+		`create trigger dawdle before insert on inbox for each row execute function dawdle()`,
+		`alter role orderbox in database ` + name + ` set statement_timeout = '400ms'`, // 13 messages
+	} {
+		if _, err := admin.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustPublish(t, broker, channel, numbered(1, 100)...)
+	pool := testservers.Open(t, db.ServiceURL, 4)
+	mustStart(t, pool, broker, channel)
+	mustHold(t, pool, numbered(1, 100))
 }
 
 func TestTheSessionIsRebuilt(t *testing.T) {

@@ -31,7 +31,8 @@ type deadLetter struct {
 	reason     reason
 	sentence   string
 	violations []violation
-	first      int64 // the position of the order that a conflict lost to
+	first      int64  // the position of the order that a conflict lost to
+	fault      string // where this program failed when it judged the message, for the log alone
 }
 
 // places are the pointers of the violations, each once, with * for the number of an entry: what fails for
@@ -132,5 +133,13 @@ func refusedLetter(state string) *deadLetter {
 		reason:     reasonRefused,
 		sentence:   fmt.Sprintf("The database refused the order (SQLSTATE %s).", state),
 		violations: []violation{{"", "database", "was refused by the database with SQLSTATE " + state}},
+	}
+}
+
+func unjudgedLetter() *deadLetter {
+	return &deadLetter{
+		reason:     reasonUnjudged,
+		sentence:   "This program failed while it judged the message.",
+		violations: []violation{{"", "program", "made the program fail, which says nothing about it being right or wrong"}},
 	}
 }

@@ -14,6 +14,10 @@ const (
 	leadTimeout = 5 * time.Second
 )
 
+// leadSilence is how long whoever has the lock may do nothing over its connection before it is taken for one
+// that hangs: one that lives uses it every second, and breaks off what takes longer than writeTimeout.
+const leadSilence = 2 * time.Minute
+
 const tryLeadSQL = `select pg_try_advisory_lock(hashtext($1))`
 
 // lead waits until this process has the lock of the one projector of its kind, and returns the connection that
@@ -21,7 +25,8 @@ const tryLeadSQL = `select pg_try_advisory_lock(hashtext($1))`
 //
 // The lock belongs to the connection, and every write of the projector goes over that same connection:
 // a projector that lost the lock has lost the means to write with it, so that one which was thought dead
-// cannot come back and write beside its successor.
+// cannot come back and write beside its successor. One that hangs alive, be it in the middle of a COPY, loses
+// its connection to who stands by.
 func lead(ctx context.Context, pool *pgxpool.Pool, lock string, standby func()) (*pgx.Conn, error) {
 	connecting, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
@@ -46,6 +51,9 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func(
 		if err != nil || leads {
 			return err
 		}
+		if err := endSilent(ctx, conn, lock, leadSilence); err != nil {
+			return err
+		}
 		standby()
 		select {
 		case <-ctx.Done():
@@ -53,4 +61,24 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func(
 		case <-time.After(leadPoll):
 		}
 	}
+}
+
+// Neither keepalives nor timeouts of the server's see a process that is stopped: its system goes on answering,
+// and a COPY that waits for more is not interrupted.
+const endSilentSQL = `
+select pg_terminate_backend(a.pid)
+from pg_locks as l
+join pg_stat_activity as a on a.pid = l.pid
+where l.locktype = 'advisory'
+    and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+    and (l.classid::bigint << 32 | l.objid::bigint) = hashtext($1)::bigint
+    and a.state_change < now() - make_interval(secs => $2)`
+
+// endSilent ends the connection that has the lock, if nothing was done over it for long.
+func endSilent(ctx context.Context, conn *pgx.Conn, lock string, silence time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
+	defer cancel()
+	_, err := conn.Exec(ctx, endSilentSQL, lock, silence.Seconds())
+	return err
 }

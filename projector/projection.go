@@ -71,6 +71,9 @@ func (x *projection) run(ctx context.Context, more func(ctx context.Context) err
 	stop()
 	for range batches { // until the reader has ended
 	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errReplaced) {
+		x.portion.Failed()
+	}
 	return err
 }
 
@@ -103,6 +106,7 @@ func (x *projection) advance(ctx context.Context, judged []judgement) error {
 	if err := x.project(ctx, judged); err != nil {
 		return err
 	}
+	x.portion.Worked()
 	if x.progress != nil {
 		x.progress()
 	}
@@ -136,7 +140,7 @@ func (x *projection) next(ctx context.Context, after int64) ([]judgement, error)
 	defer x.reading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	entries, err := x.box.Read(ctx, after, int(x.batch.Load()), maxBatchBytes)
+	entries, err := x.box.Read(ctx, after, x.portion.Of(int(x.batch.Load())), maxBatchBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -151,5 +155,11 @@ func (x *projection) next(ctx context.Context, after int64) ([]judgement, error)
 			return nil, err
 		}
 	}
-	return x.rules.judge(entries, x.cores), nil
+	judged := x.rules.judge(entries, x.cores)
+	for _, j := range judged {
+		if j.dead != nil && j.dead.fault != "" {
+			x.log.Error("judging a message failed: it is a dead letter now", "position", j.position, "fault", j.dead.fault)
+		}
+	}
+	return judged, nil
 }

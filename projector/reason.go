@@ -13,6 +13,8 @@ const (
 	reasonConflict reason = "conflict"
 	// reasonRefused: it passed every judgement, and the database refused it all the same.
 	reasonRefused reason = "refused"
+	// reasonUnjudged: the program panicked over it, so nobody knows what it is.
+	reasonUnjudged reason = "unjudged"
 )
 
 // reasons is what each reason means in general, and what to do about it; the sentence of a dead letter
@@ -29,4 +31,6 @@ var reasons = []struct {
 		"The first one stands. Compare the two; when the second is right, the sender must give it an order_uid of its own."},
 	{reasonRefused, "The database refused an order that passed the schema.",
 		"The schema allows what a column or a constraint does not. Align the two and replay."},
+	{reasonUnjudged, "This program failed while it judged the message.",
+		"The fault is the program's, and its log says where. Report it, and retry the message with a version in which it is mended."},
 }

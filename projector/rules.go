@@ -2,7 +2,9 @@ package projector
 
 import (
 	"context"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -68,12 +70,33 @@ func (r rules) judge(entries []inbox.Entry, cores int) []judgement {
 	for range min(cores, len(entries)) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(entries); i = int(next.Add(1)) - 1 {
-				judged[i] = r.at(entries[i].Position).judge(entries[i])
+				judged[i] = r.at(entries[i].Position).judgeOrGiveUp(entries[i])
 			}
 		})
 	}
 	workers.Wait()
 	return judged
+}
+
+// judgeOrGiveUp makes a dead letter of a message that makes the program panic: trying again would only panic
+// again, and every later message would wait for this one.
+func (s *schema) judgeOrGiveUp(entry inbox.Entry) (j judgement) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			j = judgement{position: entry.Position, original: entry.Original, receivedAt: entry.ReceivedAt, schema: s.version}
+			j.dead = unjudgedLetter()
+			j.dead.fault = describe(fault) + "\n" + string(debug.Stack())
+		}
+	}()
+	return s.judge(entry)
+}
+
+// describe says what made the program panic. Only the runtime's own words are known to quote no data.
+func describe(fault any) string {
+	if err, ok := fault.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", fault)
 }
 
 func allCores() int { return runtime.GOMAXPROCS(0) }

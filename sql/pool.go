@@ -37,6 +37,8 @@ func Open(ctx context.Context, url, application string, conns int32) (*pgxpool.P
 	config.ConnConfig.RuntimeParams["tcp_keepalives_interval"] = "2"
 	config.ConnConfig.RuntimeParams["tcp_keepalives_count"] = "3"
 	config.ConnConfig.RuntimeParams["tcp_user_timeout"] = "10000"
+	// A program that hangs alive answers those all the same. Nothing here leaves a transaction alone for that long.
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "2min"
 	config.AfterConnect = confirmDurably
 	// Times come back the same wherever the server stands.
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"

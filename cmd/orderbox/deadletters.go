@@ -42,7 +42,7 @@ func letterPath(id int64) string { return deadLettersPath + "/" + strconv.Format
 // filterFlags choose among dead letters. The service knows what there is to choose from, and says so of
 // what it does not know.
 type filterFlags struct {
-	Reason string `help:"Those with this reason: malformed, invalid, conflict or refused." placeholder:"REASON"`
+	Reason string `help:"Those with this reason: malformed, invalid, conflict, refused or unjudged." placeholder:"REASON"`
 	State  string `help:"Those in this state: open, resolved, discarded or any. Default: open." placeholder:"STATE"`
 	Place  place  `help:"Those that are wrong there: a JSON Pointer, with * for the number of an entry; - is the message as a whole." placeholder:"POINTER"`
 	Since  moment `help:"Those received then or later: a date, a time, or how long ago, such as 90m or 24h." placeholder:"TIME"`

@@ -4,6 +4,8 @@
 //
 // Laws kept here: 5 (what is wrong with the world makes a retry with back-off, for as long as it takes).
 //
+// What is too much at once for a slow database is tried in smaller portions (Portion).
+//
 // Concurrency: none of its own; the caller's goroutine waits.
 //
 // Not here: deciding whether an error is the world's (the caller knows).

@@ -1,0 +1,193 @@
+package projector
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/inbox"
+	"orderbox/internal/testservers"
+	"orderbox/publisher"
+)
+
+// However slow the database is, there is a portion of a batch that it takes in time.
+func TestWhatIsTooMuchAtOnceIsProjectedInPortions(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	stop := h.start(t, 50)
+	h.await(t)
+	stop()
+	h.mustExec(t, `create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$`)
+	h.mustExec(t, `create trigger dawdle before insert on generation_1.orders for each row execute function dawdle()`)
+	h.mustExec(t, `alter role orderbox in database `+h.view2(t, `select current_database()`)+` set statement_timeout = '400ms'`)
+	h.pool.Reset()
+	for m := range publisher.Messages(31, 60, 0) {
+		h.receive(t, m.Payload)
+	}
+	h.start(t, 50)
+	h.await(t)
+	if got := h.view(t, `select orders, duplicates, dead_letters from checkpoint`); got != "60 0 0" {
+		t.Errorf("orders, duplicates and dead letters are %s, want 60 0 0", got)
+	}
+}
+
+func TestProjectingGoesOnWhenNobodyCanBeNotified(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustExec(t, `revoke execute on function pg_notify(text, text) from public`)
+	h.receive(t, mustModelFile(t))
+	h.start(t, 50)
+	h.await(t)
+	if n := strings.Count(h.log.String(), "cannot be notified"); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+}
+
+// A fault of this program in one message delays no other, and is no secret.
+func TestAMessageThatMakesTheProgramFailIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.receive(t, mustVary(t, "/order_uid", "before"), mustVary(t, "/order_uid", "between"), mustVary(t, "/order_uid", "after"))
+	p := h.newProjector(t, 20)
+	conn, err := pgx.Connect(t.Context(), h.ServiceURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	x, err := p.openCurrent(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := x.rules[0].schema
+	x.rules = rules{{1, 0, good}, {1, 1, &schema{version: "broken"}}, {1, 2, good}} // which panics at its first use
+	judged, err := x.next(t.Context(), 0)
+	if err == nil {
+		err = x.advance(t.Context(), judged)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := h.view(t, verdictsSQL), "order\nunjudged\norder"; got != want {
+		t.Errorf("the verdicts are\n%s\nwant\n%s", got, want)
+	}
+	if log := h.log.String(); !strings.Contains(log, "nil pointer") || !strings.Contains(log, "projector/schema.go") || strings.Contains(log, "between") {
+		t.Errorf("the log must say where it failed, and nothing of the message: %s", log)
+	}
+}
+
+// A process that is stopped keeps its connections, and so the lock of the one projector.
+func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustExec(t, `create table endless (line text); grant insert on endless to orderbox`)
+	holder, err := lead(t.Context(), h.pool, "orderbox projector", func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
+	copied := make(chan error, 1)
+	go func() { // in the middle of a COPY no timeout of the server's counts
+		_, err := holder.PgConn().CopyFrom(ctx, endless{ctx.Done()}, `copy endless from stdin`)
+		copied <- err
+	}()
+	defer cancel()
+	testservers.Eventually(t, "the COPY has begun", func() bool {
+		return h.view2(t, `select count(1) from pg_stat_activity where datname = current_database() and query like 'copy endless%'`) == "1"
+	})
+	next, err := pgx.Connect(t.Context(), h.ServiceURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close(context.Background())
+	leads := func(silence time.Duration) (leads bool) {
+		if err := endSilent(t.Context(), next, "orderbox projector", silence); err != nil {
+			t.Fatal(err)
+		}
+		if err := next.QueryRow(t.Context(), tryLeadSQL, "orderbox projector").Scan(&leads); err != nil {
+			t.Fatal(err)
+		}
+		return leads
+	}
+	if leads(time.Hour) {
+		t.Error("one that was busy within the hour lost its lock")
+	}
+	testservers.Eventually(t, "the lock is free", func() bool { return leads(0) })
+	cancel()
+	if err := <-copied; err == nil {
+		t.Error("the COPY of a connection that was ended worked")
+	}
+}
+
+// endless is a reader that says nothing until it is done, like a process that is stopped.
+type endless struct{ done <-chan struct{} }
+
+func (e endless) Read([]byte) (int, error) {
+	<-e.done
+	return 0, context.Canceled
+}
+
+// Every one of these errors comes from the server while an order is stored, by a trigger on the table.
+func TestEveryErrorOfTheWorldIsTheWorldsFault(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	stop := h.start(t, 50)
+	h.await(t)
+	stop()
+	h.mustExec(t, `create function complain() returns trigger language plpgsql as $$
+		begin execute current_setting('test.complaint'); return new; end $$`)
+	h.mustExec(t, `create trigger complain before insert on generation_1.orders for each row execute function complain()`)
+	h.mustExec(t, `create function deep(n integer) returns integer language plpgsql as $$ begin return deep(n + 1); end $$`)
+	raise := func(code string) string {
+		return fmt.Sprintf(`do $x$ begin raise exception using errcode = '%s'; end $x$`, code)
+	}
+	for code, complaint := range map[string]string{
+		// What can be brought about by asking for it.
+		"25006": `set local transaction_read_only = on; insert into public.decisions (position, kind, decided_by, note) values (1, 'discard', '', '')`,
+		"57014": `set local statement_timeout = '1ms'; select pg_sleep(10)`,
+		"57P01": `select pg_terminate_backend(pg_backend_pid()); select pg_sleep(10)`,
+		"42501": `create table pg_catalog.mine ()`,
+		"42P01": `select from nowhere`,
+		"3D000": raise("3D000"),
+		"54001": `select deep(0)`,
+		// What takes the whole server down with it, or two of them.
+		"08000": raise("08000"), "08003": raise("08003"), "08006": raise("08006"), "08P01": raise("08P01"),
+		"0A000": raise("0A000"), "25P03": raise("25P03"), "40001": raise("40001"), "40P01": raise("40P01"),
+		"53000": raise("53000"), "53100": raise("53100"), "53200": raise("53200"), "53300": raise("53300"), "53400": raise("53400"),
+		"54000": raise("54000"), "55000": raise("55000"), "55006": raise("55006"), "55P03": raise("55P03"),
+		"57000": raise("57000"), "57P02": raise("57P02"), "57P03": raise("57P03"), "57P05": raise("57P05"),
+		"58000": raise("58000"), "58030": raise("58030"), "58P01": raise("58P01"), "F0000": raise("F0000"),
+		"XX000": raise("XX000"), "XX001": raise("XX001"), "XX002": raise("XX002"),
+		// And what the data can be blamed for.
+		"22003": `select 40000::smallint`, "23514": raise("23514"), "P0001": raise("P0001"),
+	} {
+		t.Run(code, func(t *testing.T) {
+			conn, err := pgx.Connect(t.Context(), h.ServiceURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.Background())
+			p := h.newProjector(t, 20)
+			x, err := p.openCurrent(t.Context(), conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Exec(t.Context(), `select set_config('test.complaint', $1, false)`, complaint); err != nil {
+				t.Fatal(err)
+			}
+			judged := x.rules.judge([]inbox.Entry{{Position: 1, Payload: mustModelFile(t)}}, 1)
+			_, err = x.write(t.Context(), judged)
+			if state := sqlState(err); state != code {
+				t.Fatalf("provoked %q: %v", state, err)
+			}
+			blamed, want := blamesMessage(err), code[:2] == "22" || code[:2] == "23" || code[:2] == "P0"
+			if blamed != want {
+				t.Errorf("the message is blamed: %v, want %v", blamed, want)
+			}
+		})
+	}
+}
