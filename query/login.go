@@ -67,7 +67,10 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return badRequest("The form cannot be read.", "Send the fields token and next as a form of at most 4 KiB.")
 	}
-	name := s.keys.bearer(r.PostForm.Get("token"))
+	name, err := s.whose(r, r.PostForm.Get("token"))
+	if err != nil {
+		return err
+	}
 	if name == "" {
 		return unauthorized(w, "Check it for missing characters. The service's configuration has it; 'orderbox up' prints it.")
 	}

@@ -15,7 +15,13 @@ var twoTokens = []Token{{"ann", "ann's secret"}, {"bob", "bob's secret"}}
 // post sends a body, with headers as get has them.
 func post(tb testing.TB, s *Server, path, text string, header ...string) *http.Response {
 	tb.Helper()
+	return postFrom(tb, s, newAddress(), path, text, header...)
+}
+
+func postFrom(tb testing.TB, s *Server, address, path, text string, header ...string) *http.Response {
+	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), http.MethodPost, path, strings.NewReader(text))
+	r.RemoteAddr = address
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -28,6 +34,11 @@ func login(tb testing.TB, s *Server, token, next string, header ...string) *http
 	tb.Helper()
 	form := url.Values{"token": {token}, "next": {next}}.Encode()
 	return post(tb, s, "/login", form, append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
+}
+
+func loginFrom(tb testing.TB, s *Server, address, token string) *http.Response {
+	tb.Helper()
+	return postFrom(tb, s, address, "/login", url.Values{"token": {token}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 }
 
 func mustKeyring(tb testing.TB, tokens ...Token) keyring {

@@ -3,12 +3,15 @@ package query
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,9 +255,22 @@ func get(tb testing.TB, s *Server, path string, header ...string) *http.Response
 	return do(tb, s, http.MethodGet, path, header...)
 }
 
+// do asks from an address of its own.
 func do(tb testing.TB, s *Server, method, path string, header ...string) *http.Response {
 	tb.Helper()
+	return doFrom(tb, s, newAddress(), method, path, header...)
+}
+
+var addresses atomic.Uint32
+
+func newAddress() string {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24+addresses.Add(1)))), 1).String()
+}
+
+func doFrom(tb testing.TB, s *Server, address, method, path string, header ...string) *http.Response {
+	tb.Helper()
 	r := httptest.NewRequestWithContext(tb.Context(), method, path, nil)
+	r.RemoteAddr = address
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}

@@ -54,7 +54,10 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (name stri
 	if err := s.offersOperator(); err != nil {
 		return "", err
 	}
-	if name = s.asker(r); name == "" {
+	if name, err = s.identify(r); err != nil {
+		return "", err
+	}
+	if name == "" {
 		return "", unauthorized(w, "Send a token as: Authorization: Bearer <token>, or log in with one.")
 	}
 	return name, nil
@@ -62,14 +65,30 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (name stri
 
 // asker returns the name of the operator who asks, or nothing.
 func (s *Server) asker(r *http.Request) string {
+	name, _ := s.identify(r)
+	return name
+}
+
+// identify is asker for who must be told why he was not even looked at. A cookie cannot be guessed, so it may
+// be tried as often as one likes, and who is logged in is not held up by others.
+func (s *Server) identify(r *http.Request) (name string, err error) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
-		return s.keys.bearer(secret)
+		return s.whose(r, secret)
 	}
 	if c, err := r.Cookie(cookieName); err == nil {
-		return s.keys.cookie(c.Value, time.Now())
+		return s.keys.cookie(c.Value, time.Now()), nil
 	}
-	return ""
+	return "", nil
+}
+
+// whose returns the name of the operator whose secret was sent, or nothing.
+func (s *Server) whose(r *http.Request, secret string) (name string, err error) {
+	err = s.guesses.try(r.RemoteAddr, time.Now(), func() bool {
+		name = s.keys.bearer(secret)
+		return name != ""
+	})
+	return name, err
 }
 
 func (s *Server) offersOperator() error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -93,8 +94,11 @@ func (s *Server) fail(a *answer, r *http.Request, route string, err error) {
 	header := a.Header()
 	header.Del("ETag")
 	header.Set("Cache-Control", "no-store")
-	if p.Status == http.StatusServiceUnavailable {
+	switch p.Status {
+	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "2")
+	case http.StatusTooManyRequests:
+		header.Set("Retry-After", strconv.Itoa(int(guessPause.Seconds())))
 	}
 	if isPage(r.URL.Path) {
 		s.errorPage(a, r, p)

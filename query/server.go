@@ -47,6 +47,7 @@ type Server struct {
 	log      *slog.Logger
 	site     *static.Site
 	keys     keyring
+	guesses  *guesses
 	origins  http.CrossOriginProtection
 	metrics  *metrics
 	follower *follower
@@ -73,7 +74,7 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query")}
+	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses()}
 	s.follower = newFollower(pool, s.log, o.Poll)
 	var err error
 	if s.site, err = static.New(); err != nil {
