@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"orderbox/internal/cli"
 	"orderbox/internal/verify"
@@ -98,8 +99,13 @@ func printReport(w io.Writer, r verified) error {
 	line("  dead letters%10d", r.DeadLetters)
 	line("  pending     %10d", r.Pending)
 	line("gaps          %10d", r.Gaps)
+	for _, e := range r.Epochs {
+		if e.Number > 1 || e.Missing > 0 {
+			line("  channel %s, epoch %d, since %s: %d of %d came", e.Channel, e.Number, e.Since.Format(time.DateTime), e.Received, e.Last)
+		}
+	}
 	for _, g := range r.GapRanges {
-		line("  channel %s, sequences %d to %d never came", g.Channel, g.From, g.To)
+		line("  channel %s, epoch %d, sequences %d to %d never came", g.Channel, g.Epoch, g.From, g.To)
 	}
 	line("fingerprint   %s", r.Fingerprint)
 	for _, f := range r.Broken {

@@ -17,7 +17,8 @@
 //
 // Gaps in a broker's numbering are counted and shown, and break no law: what is missing was never
 // acknowledged by us, so the broker dropped it (its limits, or a lost store) or somebody else reads with
-// our durable. A gap may also close again while several replicas are at work.
+// our durable; or it was lost with the newest part of a database that was restored from an older copy. A gap
+// may also close again, while several replicas are at work and when the broker still has what it is asked for.
 //
 // Trusted: what a primary key, a unique constraint or a foreign key of one table forbids is not looked
 // for again, save the identity of a message, on which the rest stands.

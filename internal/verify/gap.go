@@ -2,59 +2,265 @@ package verify
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
+
+// Epoch is one count of a channel's messages by its broker. Another one begins when the broker has lost its
+// store and counts from 1 again.
+type Epoch struct {
+	Channel string `json:"channel"`
+	Number  int    `json:"number"` // from 1, in the order in which they came to the log
+	// Since is the stamp of the message with which it came.
+	Since    time.Time `json:"since"`
+	Last     int64     `json:"last"` // the highest sequence
+	Received int64     `json:"received"`
+	Missing  int64     `json:"missing"` // Last - Received
+}
 
 // GapRange is a run of sequences that never came from one channel.
 type GapRange struct {
 	Channel string `json:"channel"`
+	Epoch   int    `json:"epoch"` // its number
 	From    int64  `json:"from"`
 	To      int64  `json:"to"`
-	// After is the stamp of the last message before the gap; zero when the channel begins with it.
+	// After is the stamp of the last message before the gap; zero when the epoch begins with it.
 	After time.Time `json:"after,omitzero"`
 }
 
-const gapRanges = 20
+const (
+	gapRanges = 20
+	// gapChunk is how many messages are read at a time where the log is followed.
+	gapChunk = 10_000
+	// maxHoles bounds what is remembered of one epoch, which is some 70 bytes a hole.
+	maxHoles = 1 << 16
+)
 
-// Only a broker counts without holes: what has another source has a numbering of its own.
-// A sequence that does not rise begins a new count, by a broker that lost its store, and counts begin
-// with 1. The stamp alone would not do as an order: the log keeps microseconds.
-const gapsSQL = `
-select m.channel,
-    case when m.sequence > m.previous then m.previous + 1 else 1 end as from_sequence,
-    m.sequence - 1 as to_sequence,
-    m.after
-from (
-    select channel, sequence, stamped_at,
-        lag(sequence) over w as previous,
-        lag(stamped_at) over w as after
-    from inbox
-    where source = 'stan'
-    window w as (partition by channel order by stamped_at, sequence)
-) as m
-where m.sequence > case when m.sequence > m.previous then m.previous + 1 else 1 end
-order by m.channel, m.stamped_at, m.sequence`
+// Gaps follows the log and knows what of the brokers' counts is not in it. The zero value has read nothing.
+// Any goroutine may call its methods at any time.
+type Gaps struct {
+	mu       sync.Mutex
+	position int64
+	counts   map[string]*numbering // by channel
+}
 
-// gaps counts all missing messages and returns the first runs of them.
-func gaps(ctx context.Context, tx pgx.Tx) (missing int64, first []GapRange, err error) {
-	rows, err := tx.Query(ctx, gapsSQL)
-	if err != nil {
-		return 0, nil, err
+// Only a broker counts without holes: what has another source has a numbering of its own. It is no condition, which
+// a partition without statistics would look up in another index and then sort, portion after portion.
+const countedSQL = `
+select position, source = 'stan', channel, sequence, stamped_at
+from inbox
+where position > $1
+order by position
+limit $2`
+
+const headSQL = `select coalesce(max(position), 0) from inbox`
+
+// Follow reads what has come to the log since the last time. The first time that is all of it: a few seconds for
+// a million messages, in small portions.
+func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var head int64
+	if err := pool.QueryRow(ctx, headSQL).Scan(&head); err != nil {
+		return fmt.Errorf("read the log's end: %w", err)
 	}
-	first = []GapRange{}
-	var g GapRange
-	var after *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&g.Channel, &g.From, &g.To, &after}, func() error {
-		missing += g.To - g.From + 1
-		if g.After = (time.Time{}); after != nil {
-			g.After = after.UTC()
+	if head < g.position { // an older copy of the database has taken the place of the one that was read
+		g.position, g.counts = 0, nil
+	}
+	for {
+		rows, err := pool.Query(ctx, countedSQL, g.position, gapChunk)
+		if err != nil {
+			return fmt.Errorf("read the brokers' counts after %d: %w", g.position, err)
 		}
-		if len(first) < gapRanges {
-			first = append(first, g)
+		n, err := g.take(rows)
+		if err != nil {
+			return fmt.Errorf("read the brokers' counts after %d: %w", g.position, err)
 		}
+		if n < gapChunk {
+			return nil
+		}
+	}
+}
+
+// Missing is how many messages in how many gaps never came, of those gaps that have been there for a while: a
+// younger one may be a message that another replica has in hand, or that is being asked for again.
+func (g *Gaps) Missing(forAtLeast time.Duration) (messages, gaps int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.counts {
+		for _, e := range c.epochs {
+			messages, gaps = messages+e.beyond.messages, gaps+e.beyond.gaps
+			for _, h := range e.holes {
+				if time.Since(h.noticed) >= forAtLeast {
+					messages, gaps = messages+h.to-h.from+1, gaps+1
+				}
+			}
+		}
+	}
+	return messages, gaps
+}
+
+// take takes messages in and returns how many they were.
+func (g *Gaps) take(rows pgx.Rows) (n int, err error) {
+	now := time.Now()
+	var brokers bool
+	var channel string
+	var sequence int64
+	var stamp time.Time
+	_, err = pgx.ForEachRow(rows, []any{&g.position, &brokers, &channel, &sequence, &stamp}, func() error {
+		n++
+		if !brokers {
+			return nil
+		}
+		c := g.counts[channel]
+		if c == nil {
+			c = new(numbering)
+			if g.counts == nil {
+				g.counts = make(map[string]*numbering)
+			}
+			g.counts[channel] = c
+		}
+		c.add(sequence, stamp, now)
 		return nil
 	})
-	return missing, first, err
+	return n, err
+}
+
+// countGaps fills in what is missing, and the first runs of it.
+func countGaps(ctx context.Context, tx pgx.Tx, r *Report) error {
+	rows, err := tx.Query(ctx, countedSQL, 0, nil) // null is no limit
+	if err != nil {
+		return fmt.Errorf("read the brokers' counts: %w", err)
+	}
+	var g Gaps
+	if _, err := g.take(rows); err != nil {
+		return fmt.Errorf("read the brokers' counts: %w", err)
+	}
+	r.Epochs, r.GapRanges = []Epoch{}, []GapRange{}
+	for _, channel := range slices.Sorted(maps.Keys(g.counts)) {
+		for i, e := range g.counts[channel].epochs {
+			missing := e.last - e.received
+			r.Gaps += missing
+			r.Epochs = append(r.Epochs, Epoch{Channel: channel, Number: i + 1, Since: e.since.UTC(),
+				Last: e.last, Received: e.received, Missing: missing})
+			for _, h := range e.holes[:min(len(e.holes), gapRanges-len(r.GapRanges))] {
+				gap := GapRange{Channel: channel, Epoch: i + 1, From: h.from, To: h.to}
+				if !h.after.IsZero() {
+					gap.After = h.after.UTC()
+				}
+				r.GapRanges = append(r.GapRanges, gap)
+			}
+		}
+	}
+	return nil
+}
+
+// numbering is what came of one channel. Messages are added in the order in which they were committed, which is
+// nearly that of their sequences: what several replicas had in hand at once may have changed places, and what was
+// asked for again comes late.
+type numbering struct {
+	epochs []*epoch // in the order in which they came
+}
+
+// epoch is one count of the broker's: 1 to last but for the holes.
+type epoch struct {
+	since          time.Time
+	last, received int64
+	lastStamp      time.Time
+	holes          []hole // ascending
+	// beyond is what did not fit holes. What comes of it after all is not noticed any more.
+	beyond struct{ messages, gaps int64 }
+}
+
+type hole struct {
+	from, to int64
+	after    time.Time // zero: before the first message
+	noticed  time.Time
+}
+
+func (c *numbering) add(sequence int64, stamp, now time.Time) {
+	e := c.epochOf(sequence, stamp)
+	if e == nil {
+		e = &epoch{since: stamp}
+		c.epochs = append(c.epochs, e)
+	}
+	e.add(sequence, stamp, now)
+}
+
+// epochOf returns the epoch that a message belongs to; nil for one that begins with it.
+//
+// Sequences decide, for a broker's clock may step back between two starts of it. Within an epoch each comes once,
+// so one that is there already is of another; and a 1 that was stamped after the epoch had begun is another first.
+// Stamps decide only whether a message is a late one of an epoch that is over, and then only when its sequence is
+// nearer to that one's last.
+func (c *numbering) epochOf(sequence int64, stamp time.Time) *epoch {
+	if len(c.epochs) == 0 {
+		return nil
+	}
+	newest := len(c.epochs) - 1
+	i := newest
+	for i > 0 && stamp.Before(c.epochs[i].since) {
+		i--
+	}
+	e := c.epochs[newest]
+	if old := c.epochs[i]; old != e && !old.has(sequence) && old.distance(sequence) < e.distance(sequence) {
+		return old
+	}
+	if e.has(sequence) || sequence == 1 && stamp.After(e.since) {
+		return nil
+	}
+	return e
+}
+
+func (e *epoch) distance(sequence int64) int64 { return max(sequence-e.last, e.last-sequence) }
+
+// at returns the first hole that does not end before a sequence.
+func (e *epoch) at(sequence int64) int {
+	return sort.Search(len(e.holes), func(i int) bool { return e.holes[i].to >= sequence })
+}
+
+func (e *epoch) has(sequence int64) bool {
+	if sequence > e.last || e.beyond.gaps > 0 {
+		return false
+	}
+	i := e.at(sequence)
+	return i == len(e.holes) || e.holes[i].from > sequence
+}
+
+func (e *epoch) add(sequence int64, stamp, now time.Time) {
+	if sequence > e.last {
+		if missing := sequence - 1 - e.last; missing > 0 && len(e.holes) < maxHoles {
+			e.holes = append(e.holes, hole{from: e.last + 1, to: sequence - 1, after: e.lastStamp, noticed: now})
+		} else if missing > 0 {
+			e.beyond.messages, e.beyond.gaps = e.beyond.messages+missing, e.beyond.gaps+1
+		}
+		e.last, e.lastStamp = sequence, stamp
+		e.received++
+		return
+	}
+	i := e.at(sequence)
+	if i == len(e.holes) || e.holes[i].from > sequence {
+		return // it is of what was not remembered
+	}
+	e.received++
+	h := &e.holes[i]
+	switch {
+	case h.from == h.to:
+		e.holes = slices.Delete(e.holes, i, i+1)
+	case h.from == sequence:
+		h.from, h.after = sequence+1, stamp
+	case h.to == sequence:
+		h.to = sequence - 1
+	default:
+		rest := hole{from: sequence + 1, to: h.to, after: stamp, noticed: h.noticed}
+		h.to = sequence - 1
+		e.holes = slices.Insert(e.holes, i+1, rest)
+	}
 }

@@ -33,6 +33,9 @@ type Report struct {
 	Generation string `json:"generation"`
 	// BuiltWith names the tables and the order schema that the generation was built with.
 	BuiltWith string `json:"built_with"`
+	// Epochs are the brokers' counts, by channel and then as they came: more than one of a channel when its
+	// broker lost its store and counted anew.
+	Epochs []Epoch `json:"epochs"`
 	// Gaps is how many of the brokers' messages never came.
 	Gaps int64 `json:"gaps"`
 	// GapRanges are the first twenty runs of them.
@@ -111,9 +114,7 @@ func check(ctx context.Context, tx pgx.Tx, g generation, r *Report) error {
 		}
 		r.Broken = append(r.Broken, findings...)
 	}
-	var err error
-	r.Gaps, r.GapRanges, err = gaps(ctx, tx)
-	return err
+	return countGaps(ctx, tx, r)
 }
 
 // generation is a row of generations; without a name there is none in service.

@@ -200,47 +200,6 @@ func TestBrokenLawIsNamed(t *testing.T) {
 	}
 }
 
-func TestGapsAreCountedAndBreakNoLaw(t *testing.T) {
-	t.Parallel()
-	l := mustLog(t)
-	at := func(second int) time.Time { return time.Date(2026, 2, 1, 0, 0, second, 0, time.UTC) }
-	rows := []struct {
-		channel  string
-		sequence int64
-		second   int
-	}{
-		{"late", 3, 0}, {"late", 4, 1}, {"late", 7, 2}, // 1 to 2 and 5 to 6 never came
-		{"lost", 1, 0}, {"lost", 2, 0}, {"lost", 2, 1}, {"lost", 3, 2}, // the broker lost its store, and 1 of the new count
-		{"whole", 2, 5}, {"whole", 1, 4}, {"whole", 1, 6}, // stored out of order, then a new count
-	}
-	for _, row := range rows {
-		if _, err := l.admin.Exec(t.Context(), `insert into inbox (source, channel, sequence, stamped_at, payload)
-			values ('stan', $1, $2, $3, '')`, row.channel, row.sequence, at(row.second)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := l.mustCheck(t)
-	want := []GapRange{
-		{Channel: "late", From: 1, To: 2},
-		{Channel: "late", From: 5, To: 6, After: at(1)},
-		{Channel: "lost", From: 1, To: 1, After: at(0)},
-	}
-	if r.Gaps != 5 || !slices.Equal(r.GapRanges, want) || len(r.Broken) != 0 {
-		t.Errorf("%d missing in %+v, broken %+v, want 5 in %+v", r.Gaps, r.GapRanges, r.Broken, want)
-	}
-}
-
-func TestOnlyTheFirstGapsAreShown(t *testing.T) {
-	t.Parallel()
-	l := mustLog(t)
-	l.must(t, `delete from inbox;
-		insert into inbox (source, channel, sequence, stamped_at, payload)
-		select 'stan', 'holey', n * 10, timestamptz '2026-01-01Z' + n * interval '1 s', '' from generate_series(1, 100) as n`)
-	if r := l.mustCheck(t); r.Gaps != 900 || len(r.GapRanges) != gapRanges {
-		t.Errorf("%d missing in %d ranges", r.Gaps, len(r.GapRanges))
-	}
-}
-
 // A check that is under way when the generation is switched sees the old one throughout.
 func TestCheckIsOneSnapshot(t *testing.T) {
 	t.Parallel()
