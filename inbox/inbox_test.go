@@ -215,9 +215,25 @@ func TestWhatIsKnownOfAChannel(t *testing.T) {
 	if want := message(5, "").StampedAt.Truncate(time.Microsecond); sequence != 5 || !at.Equal(want) || err != nil {
 		t.Errorf("the last message is %d at %v, %v", sequence, at, err)
 	}
-	n, err := box.Count(t.Context(), inbox.SourceSTAN, "orders", 2, 5, stamp, stamp.Add(time.Hour))
-	if n != 2 || err != nil {
-		t.Errorf("%d messages of 2 to 5, %v; want 2", n, err)
+	for _, c := range []struct {
+		from, to int64
+		since    time.Time
+		limit    int
+		want     []inbox.Span
+	}{
+		{1, 2, stamp, 9, nil},
+		{1, 5, stamp, 9, []inbox.Span{{From: 3, To: 4}}},
+		{0, 7, stamp, 9, []inbox.Span{{From: 0, To: 0}, {From: 3, To: 4}, {From: 6, To: 7}}},
+		{0, 7, stamp, 2, []inbox.Span{{From: 0, To: 0}, {From: 3, To: 4}}},
+		{1, 3, at, 9, []inbox.Span{{From: 1, To: 3}}}, // what there is was stamped before
+		{5, 5, at, 9, nil},
+		{8, 9, stamp, 9, []inbox.Span{{From: 8, To: 9}}},
+		{5, 3, stamp, 9, nil},
+	} {
+		spans, err := box.Missing(t.Context(), inbox.SourceSTAN, "orders", c.from, c.to, c.since, c.limit)
+		if !slices.Equal(spans, c.want) || err != nil {
+			t.Errorf("missing of %d to %d: %v, %v; want %v", c.from, c.to, spans, err, c.want)
+		}
 	}
 }
 

@@ -64,22 +64,41 @@ func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int6
 	return sequence, stampedAt, nil
 }
 
-// The stamps keep apart the same sequences of a broker that lost its store.
-const countMessagesSQL = `
-select count(distinct sequence)
-from inbox
-where source = $1
-    and channel = $2
-    and sequence between $3 and $4
-    and stamped_at between $5 and $6`
+// Span is a run of a channel's sequences.
+type Span struct{ From, To int64 }
 
-// Count says how many of a channel's sequences from..to, stamped since..until, are in the log.
-func (b *Inbox) Count(ctx context.Context, source, channel string, from, to int64, since, until time.Time) (n int64, err error) {
-	err = b.pool.QueryRow(ctx, countMessagesSQL, source, channel, from, to, since, until).Scan(&n)
+// The index of identities alone is read. One sequence more closes a hole at the end.
+const missingSpansSQL = `
+select m.previous + 1, m.sequence - 1
+from (
+    select n.sequence, lag(n.sequence, 1, $3 - 1) over (order by n.sequence) as previous
+    from (
+        select sequence
+        from inbox
+        where source = $1
+            and channel = $2
+            and sequence between $3 and $4
+            and stamped_at >= $5
+        union all
+        select $4 + 1
+    ) as n
+) as m
+where m.sequence > m.previous + 1
+order by m.sequence
+limit $6`
+
+// Missing returns the first runs of a channel's sequences from..to, at most limit of them, of which no message that
+// was stamped since is in the log.
+func (b *Inbox) Missing(ctx context.Context, source, channel string, from, to int64, since time.Time, limit int) ([]Span, error) {
+	rows, err := b.pool.Query(ctx, missingSpansSQL, source, channel, from, to, since, limit)
 	if err != nil {
-		return 0, fmt.Errorf("count messages of a channel: %w", err)
+		return nil, fmt.Errorf("look for missing messages of a channel: %w", err)
 	}
-	return n, nil
+	spans, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Span])
+	if err != nil {
+		return nil, fmt.Errorf("look for missing messages of a channel: %w", err)
+	}
+	return spans, nil
 }
 
 const entriesAtSQL = `

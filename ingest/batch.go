@@ -15,14 +15,11 @@ func (g *Ingester) commitUntil(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, g.hand.close)()
 
-	g.gaps.start(ctx)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-g.hand.arrived:
 			g.commit(work, g.hand.take(g.o.Batch, maxBatchBytes))
-		case <-g.gaps.due():
-			g.gaps.settleDue(work)
 		}
 	}
 	for work.Err() == nil {
@@ -54,7 +51,6 @@ func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 				// An error means a dead session: the broker will deliver again, and the inbox knows the message.
 				_ = msg.Ack()
 			}
-			g.gaps.saw(part)
 			batch = batch[len(part):]
 		}
 		return nil

@@ -52,7 +52,7 @@ type Ingester struct {
 	log     *slog.Logger
 	metrics *metrics
 	hand    *hand
-	gaps    *gaps
+	audit   *auditor
 	portion retry.Portion // of a batch
 
 	connected atomic.Bool
@@ -95,7 +95,7 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest"), metrics: newMetrics(o.Metrics)}
 	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
 	g.hand = newHand(4*o.Batch, maxHandBytes)
-	g.gaps = &gaps{box: box, channel: o.Channel, settle: 2 * o.AckWait, log: g.log, counter: g.metrics.gaps}
+	g.audit = &auditor{box: box, channel: o.Channel, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
 	return g, nil
 }
 
@@ -107,7 +107,7 @@ func (g *Ingester) Run(ctx context.Context) error {
 	sessions, closeSession := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeSession()
 	var group sync.WaitGroup
-	group.Go(func() { g.followSessions(sessions) })
+	group.Go(func() { g.followSessions(sessions, ctx) })
 	g.commitUntil(ctx)
 	closeSession()
 	group.Wait()

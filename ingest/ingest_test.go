@@ -27,8 +27,14 @@ func TestMain(m *testing.M) { testservers.Main(m) }
 // mustStart runs an ingester until the test ends or stop is called.
 func mustStart(tb testing.TB, pool *pgxpool.Pool, broker testservers.STAN, channel string) (g *Ingester, stop func()) {
 	tb.Helper()
-	g, err := New(inbox.New(pool, nil), Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel,
-		ClientID: "ingest-" + channel, Batch: 50, AckWait: 2 * time.Second, Log: slog.New(slog.NewTextHandler(tb.Output(), nil))})
+	return mustRun(tb, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel,
+		ClientID: "ingest-" + channel, Batch: 50, AckWait: 2 * time.Second})
+}
+
+func mustRun(tb testing.TB, pool *pgxpool.Pool, o Options) (g *Ingester, stop func()) {
+	tb.Helper()
+	o.Log = slog.New(slog.NewTextHandler(tb.Output(), nil))
+	g, err := New(inbox.New(pool, nil), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -301,36 +307,6 @@ func TestTheHandIsBounded(t *testing.T) {
 	h.close()
 	if h.put(msg(30, 10)) || !h.put(msg(10, 10)) {
 		t.Error("a closed hand takes nothing new, and still knows what it holds")
-	}
-}
-
-func TestGapsAreNoticedOnceTheyHaveSettled(t *testing.T) {
-	t.Parallel()
-	pool := testservers.Open(t, testservers.Database(t).ServiceURL, 4)
-	box := inbox.New(pool, nil)
-	m := newMetrics(nil)
-	s := &gaps{box: box, channel: "orders", log: slog.New(slog.DiscardHandler), counter: m.gaps}
-	s.start(t.Context())
-	see := func(base time.Time, sequences ...uint64) {
-		for _, n := range sequences {
-			at := base.Add(time.Duration(n) * time.Millisecond)
-			message := inbox.Message{Source: inbox.SourceSTAN, Channel: "orders", Sequence: int64(n), StampedAt: at}
-			if _, err := box.Append(t.Context(), []inbox.Message{message}); err != nil {
-				t.Fatal(err)
-			}
-			s.saw([]*delivery{{identity: identity{n, at.UnixNano()}}})
-		}
-	}
-	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	see(base, 1, 2, 5, 4, 3, 6)       // late, but there
-	see(base, 10, 8)                  // 7 and 9 never come
-	see(base.Add(time.Hour), 3)       // the broker counts anew, and 1 and 2 never come
-	see(base.Add(time.Hour), 4, 5, 5) // and one again
-	for len(s.suspects) > 0 {
-		s.settleDue(t.Context())
-	}
-	if n := testutil.ToFloat64(m.gaps); n != 4 {
-		t.Errorf("%v messages never came, want 4", n)
 	}
 }
 

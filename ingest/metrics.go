@@ -11,7 +11,7 @@ type metrics struct {
 	redelivered prometheus.Counter
 	dropped     prometheus.Counter
 	stored      prometheus.Counter
-	gaps        prometheus.Counter
+	recovered   prometheus.Counter
 	connected   prometheus.Gauge
 	batchSize   prometheus.Histogram
 	commitTime  prometheus.Histogram
@@ -26,7 +26,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		redelivered: counter("redelivered_total", "Deliveries that the broker marked as repeated."),
 		dropped:     counter("dropped_total", "Deliveries that did not fit the hand; the broker delivers them again."),
 		stored:      counter("stored_total", "Messages that were new to the inbox."),
-		gaps:        counter("gaps_total", "Messages whose sequence never came, as this replica noticed."),
+		recovered:   counter("recovered_total", "Messages that the log lacked and the broker delivered when it was asked again."),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "orderbox_ingest_connected", Help: "1 while there is a session with the broker."}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}),
 	}
 	if r != nil {
-		r.MustRegister(m.received, m.redelivered, m.dropped, m.stored, m.gaps, m.connected, m.batchSize, m.commitTime)
+		r.MustRegister(m.received, m.redelivered, m.dropped, m.stored, m.recovered, m.connected, m.batchSize, m.commitTime)
 	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,8 +29,8 @@ const (
 	flushWait = 5 * time.Second
 )
 
-// followSessions keeps one session up until ctx ends.
-func (g *Ingester) followSessions(ctx context.Context) {
+// followSessions keeps one session up until ctx ends, and audits until taking does.
+func (g *Ingester) followSessions(ctx, taking context.Context) {
 	retry.Forever(ctx, g.log, "receive", func(ctx context.Context, works func()) error {
 		lost := make(chan error, 1)
 		conn, err := g.connect(lost)
@@ -42,6 +43,12 @@ func (g *Ingester) followSessions(ctx context.Context) {
 		g.connected.Store(true)
 		g.metrics.connected.Set(1)
 		g.log.Info("receiving", "cluster", g.o.Cluster, "channel", g.o.Channel, "client_id", g.o.ClientID)
+
+		auditing, stop := context.WithCancel(taking)
+		var group sync.WaitGroup
+		group.Go(func() { g.audit.run(auditing, conn) })
+		defer group.Wait()
+		defer stop()
 		select {
 		case err := <-lost:
 			return fmt.Errorf("session lost: %w", err)
@@ -78,6 +85,7 @@ func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %s as %s: %w", g.o.Cluster, g.o.ClientID, err)
 	}
+	g.audit.begin()
 	_, err = conn.QueueSubscribe(g.o.Channel, group, g.receive,
 		stan.DurableName(group),
 		stan.SetManualAckMode(),
@@ -99,6 +107,7 @@ func (g *Ingester) receive(msg *stan.Msg) {
 	if !g.hand.put(msg) {
 		g.metrics.dropped.Inc()
 	}
+	g.audit.saw(msg)
 }
 
 // closeSession keeps the durable: only Unsubscribe would delete it. The acknowledgements that were

@@ -21,6 +21,8 @@ type STANOptions struct {
 	Port int
 	// ClusterID is the name that clients must know. A store belongs to the one it was made with.
 	ClusterID string
+	// MaxMessages is how many messages of a channel are kept, the oldest are dropped beyond; 0 keeps all. Tests set it.
+	MaxMessages int
 	// Log receives the server's own lines: errors and warnings as such, everything else as debug. Nil
 	// discards.
 	Log *slog.Logger
@@ -83,6 +85,7 @@ func stanServerOptions(o STANOptions) *stand.Options {
 	// 0 is no limit. The defaults drop the oldest messages of a channel beyond a million or 1 GB, read
 	// or not.
 	options.StoreLimits = stores.StoreLimits{}
+	options.StoreLimits.MaxMsgs = o.MaxMessages
 
 	// A client that died without a word keeps its durable subscription, and the messages sent to it,
 	// until the server notices: by default after 5 minutes, in which its successor gets nothing. Here

@@ -77,7 +77,13 @@ type OwnedBroker struct {
 // OwnBroker starts a STAN server with a store on disk for this test alone. It ends with the test.
 func OwnBroker(tb testing.TB) *OwnedBroker {
 	tb.Helper()
-	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster}}
+	return OwnBrokerKeeping(tb, 0)
+}
+
+// OwnBrokerKeeping is OwnBroker, dropping the oldest messages of a channel beyond so many.
+func OwnBrokerKeeping(tb testing.TB, messages int) *OwnedBroker {
+	tb.Helper()
+	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster, MaxMessages: messages}}
 	b.Start()
 	b.STAN = STAN{URL: b.server.URL(), Cluster: testCluster}
 	u, err := url.Parse(b.URL)

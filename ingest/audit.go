@@ -1,0 +1,254 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/stan.go"
+
+	"orderbox/inbox"
+)
+
+// The broker's memory of what it has delivered is not trusted. It can have given messages to somebody else who
+// joined our queue group, its durable can have been made anew or moved, and the database can have been restored
+// from an older copy or failed over to one, without its last messages, which the broker rightly holds for
+// acknowledged. So an auditor compares, while a session lasts, what the broker has with what the log has. What is
+// lacking it has delivered again by a subscription of its own: plain, not durable, and in no group, so that it moves
+// nothing. The deliveries go through the hand like all others; a message that was there after all is the same
+// message.
+//
+// It never stands in the way of messages: it is a goroutine with a connection to the database of its own, and
+// what it asks for is bounded in flight. Replicas audit by themselves, at times that differ; what two of them ask
+// for at once comes twice and is kept once.
+//
+// Not here: counting what is missing for good, which is a matter of the log alone (package verify).
+type auditor struct {
+	box     *inbox.Inbox
+	channel string
+	// settle is after how long a message that was delivered to anybody is in the log, or was delivered again.
+	settle  time.Duration
+	hand    *hand
+	log     *slog.Logger
+	metrics *metrics
+
+	// What the session's durable subscription has delivered.
+	deliveries atomic.Int64
+	newest     atomic.Uint64 // the highest sequence
+
+	// earliest is the lowest stamp that the session's deliveries had, of either kind.
+	earliest atomic.Int64
+
+	last uint64 // the broker's last sequence as it was known before; of the auditing goroutine
+}
+
+const (
+	// maxAuditPause is how long the broker and an inbox that agree are left alone at most.
+	maxAuditPause = 10 * time.Minute
+	// maxSpans is how many holes one audit asks for.
+	maxSpans = 1000
+	// peekWait is how long the broker may take to deliver a message that it has.
+	peekWait = 5 * time.Second
+	// fetchInFlight times the largest message is what can wait for the hand.
+	fetchInFlight = 32
+	// missingTimeout is for reading the index of a log of many millions.
+	missingTimeout = time.Minute
+)
+
+// begin is called before a session subscribes.
+func (a *auditor) begin() {
+	a.deliveries.Store(0)
+	a.newest.Store(0)
+	a.earliest.Store(math.MaxInt64)
+}
+
+// saw takes note of a delivery to the durable subscription. One goroutine calls it.
+func (a *auditor) saw(msg *stan.Msg) {
+	a.deliveries.Add(1)
+	a.newest.Store(max(a.newest.Load(), msg.Sequence))
+	a.stamped(msg.Timestamp)
+}
+
+func (a *auditor) stamped(at int64) {
+	for {
+		earliest := a.earliest.Load()
+		if at >= earliest || a.earliest.CompareAndSwap(earliest, at) {
+			return
+		}
+	}
+}
+
+// run audits until ctx ends, which it must when the session is lost. The pauses grow while there is nothing to do.
+func (a *auditor) run(ctx context.Context, conn stan.Conn) {
+	pause := time.Duration(0)
+	for {
+		recovered, err := a.audit(ctx, conn)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.log.Warn("audit failed, trying again later", "error", err)
+		}
+		if pause = min(max(2*pause, a.settle), maxAuditPause); recovered > 0 {
+			pause = 0
+		}
+		if wait(ctx, pause+rand.N(a.settle)) != nil {
+			return
+		}
+	}
+}
+
+// audit compares once, and returns how many messages were delivered again.
+func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, err error) {
+	deliveries, newest := a.deliveries.Load(), a.newest.Load()
+	last, err := a.peek(ctx, conn, stan.StartWithLastReceived())
+	if err != nil || last == nil {
+		return 0, err
+	}
+	first, err := a.peek(ctx, conn, stan.DeliverAllAvailable())
+	if err != nil || first == nil {
+		return 0, err
+	}
+	if err := a.compareLast(ctx, last.Sequence); err != nil {
+		return 0, err
+	}
+	if err := wait(ctx, a.settle); err != nil {
+		return 0, err
+	}
+	// The group is served in order: what is below the newest delivery has been delivered, and has settled by now.
+	// What is above is on its way, unless nothing comes at all.
+	to := newest
+	if a.deliveries.Load() == deliveries {
+		to = last.Sequence
+	}
+	// Stamps keep the broker's count apart from one of before, when it had another store. If its clock has
+	// stepped back since, too much is asked for, once: what comes tells how far.
+	a.stamped(first.Timestamp)
+	since := a.earliest.Load() / int64(time.Microsecond) * int64(time.Microsecond) // as the log keeps it
+	querying, cancel := context.WithTimeout(ctx, missingTimeout)
+	defer cancel()
+	spans, err := a.box.Missing(querying, inbox.SourceSTAN, a.channel, int64(first.Sequence), int64(to),
+		time.Unix(0, since).UTC(), maxSpans)
+	if err != nil || len(spans) == 0 {
+		return 0, err
+	}
+	for _, span := range spans {
+		n, err := a.fetch(ctx, conn, span, since)
+		recovered += n
+		if err != nil {
+			return recovered, err
+		}
+	}
+	a.log.Warn("the log lacked messages and the broker was asked for them again", "channel", a.channel, "gaps", len(spans),
+		"from_sequence", spans[0].From, "to_sequence", spans[len(spans)-1].To, "delivered", recovered)
+	return recovered, nil
+}
+
+// compareLast says when the broker has another store than before.
+func (a *auditor) compareLast(ctx context.Context, last uint64) error {
+	if a.last == 0 {
+		querying, cancel := context.WithTimeout(ctx, appendTimeout)
+		defer cancel()
+		sequence, _, err := a.box.Last(querying, inbox.SourceSTAN, a.channel)
+		if err != nil {
+			return err
+		}
+		a.last = uint64(sequence)
+	}
+	if last < a.last {
+		a.log.Warn("the broker counts less than before: its store was lost or replaced",
+			"channel", a.channel, "last_sequence", last, "before", a.last)
+	}
+	a.last = last
+	return nil
+}
+
+// peek returns the message that a subscription starts with; nil when there is none.
+func (a *auditor) peek(ctx context.Context, conn stan.Conn, start stan.SubscriptionOption) (*stan.Msg, error) {
+	got := make(chan *stan.Msg, 1)
+	sub, err := conn.Subscribe(a.channel, func(msg *stan.Msg) {
+		select {
+		case got <- msg:
+		default:
+		}
+	}, start, stan.SetManualAckMode(), stan.MaxInflight(1)) // without acknowledgement it is one alone
+	if err != nil {
+		return nil, fmt.Errorf("ask the broker what it has: %w", err)
+	}
+	defer a.leave(ctx, sub)
+	select {
+	case msg := <-got:
+		return msg, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(peekWait):
+		return nil, nil
+	}
+}
+
+// fetch has a span delivered again, as far as the broker has it, and returns how many of the messages were not in
+// the log.
+func (a *auditor) fetch(ctx context.Context, conn stan.Conn, span inbox.Span, since int64) (recovered int64, err error) {
+	var came atomic.Int64
+	progress, beyond := make(chan struct{}, 1), make(chan struct{}, 1)
+	signal := func(c chan<- struct{}) {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	sub, err := conn.Subscribe(a.channel, func(msg *stan.Msg) {
+		sequence := int64(msg.Sequence)
+		a.stamped(msg.Timestamp)
+		if sequence <= span.To && a.hand.put(msg) && !msg.Redelivered && msg.Timestamp >= since {
+			came.Add(1)
+		}
+		signal(progress)
+		if sequence >= span.To {
+			signal(beyond)
+		}
+	}, stan.StartAtSequence(uint64(span.From)), stan.SetManualAckMode(), stan.AckWait(a.settle/2), stan.MaxInflight(fetchInFlight))
+	if err != nil {
+		return 0, fmt.Errorf("ask the broker for messages again: %w", err)
+	}
+	defer a.leave(ctx, sub)
+	defer func() {
+		recovered = came.Load()
+		a.metrics.recovered.Add(float64(recovered))
+	}()
+	for {
+		select {
+		case <-beyond:
+			return 0, nil
+		case <-progress:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(max(peekWait, a.settle)): // long enough for what the hand had no room for
+			return 0, nil
+		}
+	}
+}
+
+// leave ends a subscription of the auditor's; the end of the session does it as well, and at once.
+func (a *auditor) leave(ctx context.Context, sub stan.Subscription) {
+	if ctx.Err() != nil {
+		return
+	}
+	if err := sub.Close(); err != nil {
+		a.log.Debug("close the auditor's subscription", "error", err)
+	}
+}
+
+// wait returns nil after d.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

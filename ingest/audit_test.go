@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/stan.go"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"orderbox/inbox"
+	"orderbox/internal/testservers"
+	"orderbox/internal/verify"
+)
+
+// mustForget takes messages out of the log, as a database does that is restored from an older copy.
+func mustForget(tb testing.TB, admin *pgxpool.Pool, where string) {
+	tb.Helper()
+	if _, err := admin.Exec(tb.Context(), `delete from inbox where `+where); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func mustCheck(tb testing.TB, pool *pgxpool.Pool) verify.Report {
+	tb.Helper()
+	r, err := verify.Check(tb.Context(), pool)
+	if err != nil || len(r.Broken) > 0 {
+		tb.Fatalf("%+v, %v", r.Broken, err)
+	}
+	return r
+}
+
+// The broker holds all of it for acknowledged, and nothing new comes that would show the hole at the end.
+func TestWhatARestoredDatabaseLacksIsFetchedAgain(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	_, stop := mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 300)...)
+	mustHold(t, pool, numbered(1, 300))
+	stop()
+	mustForget(t, admin, `sequence > 200 or sequence between 41 and 60 or sequence = 1`)
+	g, _ := mustStart(t, pool, broker, channel)
+	mustHold(t, pool, numbered(1, 300))
+	testservers.Eventually(t, "it is counted", func() bool { return testutil.ToFloat64(g.metrics.recovered) == 121 })
+	if r := mustCheck(t, admin); r.Gaps != 0 || len(r.Epochs) != 1 {
+		t.Errorf("gaps %v in epochs %+v", r.GapRanges, r.Epochs)
+	}
+	if n := testutil.ToFloat64(g.metrics.received); n != 0 {
+		t.Errorf("%v deliveries to the durable subscription, which had been given everything", n)
+	}
+}
+
+func TestWhatSomebodyElseWasGivenIsFetchedAgain(t *testing.T) {
+	t.Parallel()
+	pool, broker, channel := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.Broker(t), testservers.Channel(t)
+	mustStart(t, pool, broker, channel)
+	stranger, err := stan.Connect(broker.Cluster, "stranger-"+channel, stan.NatsURL(broker.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	stolen := make(chan struct{}, 1000)
+	if _, err := stranger.QueueSubscribe(channel, group, func(*stan.Msg) { stolen <- struct{}{} }, stan.DurableName(group)); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, broker, channel, numbered(1, 100)...)
+	if len(stolen) == 0 {
+		t.Fatal("nothing was given to the stranger")
+	}
+	mustHold(t, pool, numbered(1, 100))
+}
+
+// The same sequences are in the log already, from before the broker lost its store.
+func TestEpochsAreKeptApart(t *testing.T) {
+	t.Parallel()
+	db, broker := testservers.Database(t), testservers.OwnBroker(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	_, stop := mustStart(t, pool, broker.STAN, "orders")
+	mustPublish(t, broker.STAN, "orders", numbered(1, 50)...)
+	mustHold(t, pool, numbered(1, 50))
+	broker.Wipe()
+	mustPublish(t, broker.STAN, "orders", numbered(51, 80)...)
+	mustHold(t, pool, numbered(1, 80))
+	stop()
+	mustForget(t, admin, `position > 65`)
+	mustStart(t, pool, broker.STAN, "orders")
+	mustHold(t, pool, numbered(1, 80))
+	r := mustCheck(t, admin)
+	if len(r.Epochs) != 2 || r.Epochs[0].Received != 50 || r.Epochs[1].Received != 30 || r.Gaps != 0 {
+		t.Errorf("epochs %+v, gaps %+v", r.Epochs, r.GapRanges)
+	}
+}
+
+func TestWhatTheBrokerDroppedIsMissingAndNamed(t *testing.T) {
+	t.Parallel()
+	db, broker := testservers.Database(t), testservers.OwnBrokerKeeping(t, 50)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	_, stop := mustStart(t, pool, broker.STAN, "orders")
+	mustPublish(t, broker.STAN, "orders", numbered(1, 20)...)
+	mustHold(t, pool, numbered(1, 20))
+	stop()
+	mustPublish(t, broker.STAN, "orders", numbered(21, 120)...)
+	mustForget(t, admin, `sequence = 20`)
+	mustStart(t, pool, broker.STAN, "orders")
+	mustHold(t, pool, slices.Concat(numbered(1, 19), numbered(71, 120)))
+	r := mustCheck(t, admin)
+	if len(r.GapRanges) != 1 || r.GapRanges[0].From != 20 || r.GapRanges[0].To != 70 || r.Gaps != 51 {
+		t.Errorf("%d missing: %+v; want 20 to 70", r.Gaps, r.GapRanges)
+	}
+}
+
+// While the database is away everything unacknowledged comes again and again, and once more at once when the
+// session is built anew. What is held is held once.
+func TestRedeliveryStormsAreBounded(t *testing.T) {
+	t.Parallel()
+	const messages, size, batch = 20_000, 1000, 10_000
+	postgres, broker := testservers.OwnPostgres(t), testservers.OwnBroker(t)
+	pool := testservers.Open(t, postgres.Database().ServiceURL, 4)
+	g, _ := mustRun(t, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: "orders", ClientID: "storm",
+		Batch: batch, AckWait: 2 * time.Second})
+	testservers.Eventually(t, "a session", g.Connected)
+	postgres.Crash()
+
+	conn, err := stan.Connect(broker.Cluster, "publisher", stan.NatsURL(broker.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmed := make(chan error, messages)
+	for i := range messages {
+		payload := fmt.Sprintf("%d %s", i, strings.Repeat("x", size))
+		if _, err := conn.PublishAsync("orders", []byte(payload[:size]), func(_ string, err error) { confirmed <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range messages {
+		if err := <-confirmed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.Close()
+
+	held := func() (n, bytes int) {
+		g.hand.mu.Lock()
+		defer g.hand.mu.Unlock()
+		return len(g.hand.held), g.hand.bytes
+	}
+	storm := func(redelivered float64) {
+		testservers.Eventually(t, fmt.Sprintf("%v redeliveries", redelivered), func() bool {
+			if n, bytes := held(); n > messages || bytes > messages*size {
+				t.Fatalf("%d messages in %d bytes are held", n, bytes)
+			}
+			return testutil.ToFloat64(g.metrics.redelivered) >= redelivered
+		})
+	}
+	storm(2 * messages)
+	broker.Stop()
+	broker.Start()
+	storm(4 * messages)
+	if n, _ := held(); n != messages {
+		t.Errorf("%d messages are held, want all %d", n, messages)
+	}
+	postgres.Start()
+	testservers.Eventually(t, "everything is in the log", func() bool {
+		spans, err := inbox.New(pool, nil).Missing(t.Context(), inbox.SourceSTAN, "orders", 1, messages, time.Time{}, 1)
+		return err == nil && len(spans) == 0
+	})
+	if r := mustCheck(t, pool); r.Received != messages || r.Gaps != 0 {
+		t.Errorf("%d in the log, want each of %d once", r.Received, messages)
+	}
+}
