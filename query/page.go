@@ -34,6 +34,11 @@ func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 	}
 	count, _ := c.size()
 	view.Count = grouped(big.NewInt(int64(count)))
+	if s.o.Missing != nil {
+		if messages, gaps := s.o.Missing(); messages > 0 {
+			view.Missing = counted(int(messages), "message") + " in " + counted(int(gaps), "gap")
+		}
+	}
 	if !view.Loading {
 		for _, e := range c.latest(0, latestOnPage) {
 			o, err := decode(e)
@@ -158,6 +163,7 @@ type homeView struct {
 	frame
 	Loading bool
 	Count   string // all orders
+	Missing string // how many messages never came; empty for none
 	Latest  []orderLine
 }
 

@@ -235,6 +235,17 @@ func TestHomeListsTheLatestOrders(t *testing.T) {
 	}
 }
 
+func TestHomeSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	var messages, gaps int64
+	s := idle(t, Options{Missing: func() (int64, int64) { return messages, gaps }})
+	if page := mustShow(t, s, http.StatusOK, "/"); strings.Contains(page, "Missing") {
+		t.Error("nothing is missing, and the page says so")
+	}
+	messages, gaps = 1234, 1
+	mustSay(t, mustShow(t, s, http.StatusOK, "/"), "Missing: 1,234 messages in 1 gap.")
+}
+
 func TestLargeOrderIsShownWithoutItsJSON(t *testing.T) {
 	t.Parallel()
 	o := mustModel(t, "a")

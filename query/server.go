@@ -33,6 +33,9 @@ type Options struct {
 	// Stats returns the balance. It is called for each request of it, concurrently, with a few seconds'
 	// time. Nil: the balance is not offered.
 	Stats func(context.Context) (Stats, error)
+	// Missing returns how many messages in how many gaps the broker numbered and nobody ever received. It is
+	// called for each home page, concurrently, and costs nothing. Nil: that is not shown.
+	Missing func() (messages, gaps int64)
 	// Checks are asked by /readyz, concurrently, with 2 s of time, beside "database" and "cache". The text
 	// of their errors is shown to anybody who asks.
 	Checks map[string]func(context.Context) error
@@ -166,7 +169,7 @@ func (s *Server) routes() []route {
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
 
-		// The balance: received, orders, duplicates, dead letters, pending.
+		// The balance: received, orders, duplicates, dead letters, pending; and what never came.
 		{"GET", "/api/v1/stats", s.statsJSON},
 		// What was refused, newest first: ?reason=&state=&place=&since=&until=&text=&limit=&after= (operator).
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},

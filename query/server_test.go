@@ -191,7 +191,7 @@ func TestErrorAfterTheFirstByteAddsNothing(t *testing.T) {
 
 func TestBalanceIsWhatIsSupplied(t *testing.T) {
 	t.Parallel()
-	want := Stats{Received: 6, Orders: 3, Duplicates: 1, DeadLetters: 1, Pending: 1}
+	want := Stats{Received: 6, Orders: 3, Duplicates: 1, DeadLetters: 1, Pending: 1, Missing: 5, Gaps: 2}
 	s := idle(t, Options{Stats: func(context.Context) (Stats, error) { return want, nil }})
 	if got := mustDecode[Stats](t, http.StatusOK, get(t, s, "/api/v1/stats")); got != want {
 		t.Errorf("%+v", got)

@@ -7,14 +7,15 @@ import (
 )
 
 // Stats is the balance: what became of the messages received. Received is the sum of orders, duplicates,
-// dead letters and pending. Gaps in the broker's numbering are not in it: counting them reads the whole
-// log, which is a matter for orderbox verify.
+// dead letters and pending; what is missing is not among it.
 type Stats struct {
 	Received    int64 `json:"received"`
 	Orders      int64 `json:"orders"`
 	Duplicates  int64 `json:"duplicates"`
 	DeadLetters int64 `json:"dead_letters"`
 	Pending     int64 `json:"pending"` // received and not yet decided
+	Missing     int64 `json:"missing"` // numbered by the broker and never received
+	Gaps        int64 `json:"gaps"`    // how many runs of those there are
 }
 
 // statsJSON answers with the balance.

@@ -27,9 +27,10 @@ import (
 
 // Connections of each stage's pool, so that none can starve another.
 const (
-	ingestConns    = 2 // an append, and the question about a gap
+	ingestConns    = 2 // an append, and the auditor's question
 	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
+	missingConns   = 1
 	operatorConns  = 2 // operators' decisions, which may wait for appenders
 )
 
@@ -165,12 +166,18 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	missing, err := s.startMissing(ctx, g)
+	if err != nil {
+		return err
+	}
 	options := query.Options{Log: s.log, Metrics: s.registry, Tokens: s.tokens, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
+			messages, gaps := missing.settled()
 			return query.Stats{Received: b.Received, Orders: b.Orders, Duplicates: b.Duplicates,
-				DeadLetters: b.DeadLetters, Pending: b.Pending}, err
+				DeadLetters: b.DeadLetters, Pending: b.Pending, Missing: messages, Gaps: gaps}, err
 		},
+		Missing: missing.settled,
 	}
 	if err := s.offerOperator(ctx, &options); err != nil {
 		return err
@@ -185,6 +192,17 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	server.TLSConfig = s.tls
 	g.Go(func() error { return serveHTTP(ctx, server, s.listener) })
 	return nil
+}
+
+// startMissing looks for what never came. It has a connection of its own, for the first look reads all of the log.
+func (s *stages) startMissing(ctx context.Context, g *errgroup.Group) (*missing, error) {
+	pool, err := s.open(ctx, "missing", missingConns)
+	if err != nil {
+		return nil, err
+	}
+	m := newMissing(s.registry)
+	g.Go(func() error { return m.follow(ctx, s, pool) })
+	return m, nil
 }
 
 func (s *stages) lookupP99() time.Duration {

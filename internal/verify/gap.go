@@ -38,7 +38,8 @@ type GapRange struct {
 const (
 	gapRanges = 20
 	// gapChunk is how many messages are read at a time where the log is followed.
-	gapChunk = 10_000
+	gapChunk   = 10_000
+	gapTimeout = 30 * time.Second
 	// maxHoles bounds what is remembered of one epoch, which is some 70 bytes a hole.
 	maxHoles = 1 << 16
 )
@@ -68,18 +69,16 @@ func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var head int64
-	if err := pool.QueryRow(ctx, headSQL).Scan(&head); err != nil {
+	asking, cancel := context.WithTimeout(ctx, gapTimeout)
+	defer cancel()
+	if err := pool.QueryRow(asking, headSQL).Scan(&head); err != nil {
 		return fmt.Errorf("read the log's end: %w", err)
 	}
 	if head < g.position { // an older copy of the database has taken the place of the one that was read
 		g.position, g.counts = 0, nil
 	}
 	for {
-		rows, err := pool.Query(ctx, countedSQL, g.position, gapChunk)
-		if err != nil {
-			return fmt.Errorf("read the brokers' counts after %d: %w", g.position, err)
-		}
-		n, err := g.take(rows)
+		n, err := g.followChunk(ctx, pool)
 		if err != nil {
 			return fmt.Errorf("read the brokers' counts after %d: %w", g.position, err)
 		}
@@ -87,6 +86,16 @@ func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
 			return nil
 		}
 	}
+}
+
+func (g *Gaps) followChunk(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
+	defer cancel()
+	rows, err := pool.Query(ctx, countedSQL, g.position, gapChunk)
+	if err != nil {
+		return 0, err
+	}
+	return g.take(rows)
 }
 
 // Missing is how many messages in how many gaps never came, of those gaps that have been there for a while: a

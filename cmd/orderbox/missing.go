@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderbox/internal/retry"
+	"orderbox/internal/verify"
+)
+
+const (
+	missingPoll = 10 * time.Second
+	// missingSettled is how old a gap must be to be spoken of. Before that the message may be on its way again,
+	// which takes the broker half a minute, and the auditor twice as long.
+	missingSettled = 3 * time.Minute
+)
+
+// missing knows what never came, for the page, the balance and the metrics of this process.
+type missing struct {
+	gaps verify.Gaps
+}
+
+func newMissing(registry *prometheus.Registry) *missing {
+	m := new(missing)
+	gauge := func(name, help string, value func() int64) {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	gauge("missing_messages", "Messages that the broker numbered and that are not in the log.",
+		func() int64 { messages, _ := m.settled(); return messages })
+	gauge("missing_gaps", "Runs of messages that are not in the log.", func() int64 { _, gaps := m.settled(); return gaps })
+	return m
+}
+
+func (m *missing) settled() (messages, gaps int64) { return m.gaps.Missing(missingSettled) }
+
+// follow looks at what is new in the log now and then until ctx ends.
+func (m *missing) follow(ctx context.Context, s *stages, pool *pgxpool.Pool) error {
+	log := s.log.With("stage", "missing")
+	told := int64(0)
+	retry.Forever(ctx, log, "look for gaps", func(ctx context.Context, works func()) error {
+		for {
+			if err := m.gaps.Follow(ctx, pool); err != nil {
+				return err
+			}
+			works()
+			messages, gaps := m.settled()
+			if messages > told {
+				log.Warn("messages never came, orderbox verify names them", "missing", messages, "gaps", gaps)
+			}
+			told = messages
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(missingPoll):
+			}
+		}
+	})
+	return nil
+}
