@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,34 +21,37 @@ const (
 
 // missing knows what never came, for the page, the balance and the metrics of this process.
 type missing struct {
-	gaps verify.Gaps
+	messages, gaps atomic.Int64
 }
 
 func newMissing(registry *prometheus.Registry) *missing {
 	m := new(missing)
-	gauge := func(name, help string, value func() int64) {
+	gauge := func(name, help string, value *atomic.Int64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Name: name, Help: help},
-			func() float64 { return float64(value()) }))
+			func() float64 { return float64(value.Load()) }))
 	}
-	gauge("missing_messages", "Messages that the broker numbered and that are not in the log.",
-		func() int64 { messages, _ := m.settled(); return messages })
-	gauge("missing_gaps", "Runs of messages that are not in the log.", func() int64 { _, gaps := m.settled(); return gaps })
+	gauge("missing_messages", "Messages that the broker numbered and that are not in the log.", &m.messages)
+	gauge("missing_gaps", "Runs of messages that are not in the log.", &m.gaps)
 	return m
 }
 
-func (m *missing) settled() (messages, gaps int64) { return m.gaps.Missing(missingSettled) }
+// settled is how many messages in how many gaps never came, as of the last look.
+func (m *missing) settled() (messages, gaps int64) { return m.messages.Load(), m.gaps.Load() }
 
 // follow looks at what is new in the log now and then until ctx ends.
 func (m *missing) follow(ctx context.Context, s *stages, pool *pgxpool.Pool) error {
 	log := s.log.With("stage", "missing")
+	var found verify.Gaps
 	told := int64(0)
 	retry.Forever(ctx, log, "look for gaps", func(ctx context.Context, works func()) error {
 		for {
-			if err := m.gaps.Follow(ctx, pool); err != nil {
+			if err := found.Follow(ctx, pool); err != nil {
 				return err
 			}
 			works()
-			messages, gaps := m.settled()
+			messages, gaps := found.Missing(missingSettled)
+			m.messages.Store(messages)
+			m.gaps.Store(gaps)
 			if messages > told {
 				log.Warn("messages never came, orderbox verify names them", "missing", messages, "gaps", gaps)
 			}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,9 +44,8 @@ const (
 )
 
 // Gaps follows the log and knows what of the brokers' counts is not in it. The zero value has read nothing.
-// Any goroutine may call its methods at any time.
+// It is one goroutine's.
 type Gaps struct {
-	mu       sync.Mutex
 	position int64
 	counts   map[string]*numbering // by channel
 }
@@ -66,8 +64,6 @@ const headSQL = `select coalesce(max(position), 0) from inbox`
 // Follow reads what has come to the log since the last time. The first time that is all of it: a few seconds for
 // a million messages, in small portions.
 func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	var head int64
 	asking, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
@@ -101,8 +97,6 @@ func (g *Gaps) followChunk(ctx context.Context, pool *pgxpool.Pool) (n int, err 
 // Missing is how many messages in how many gaps never came, of those gaps that have been there for a while: a
 // younger one may be a message that another replica has in hand, or that is being asked for again.
 func (g *Gaps) Missing(forAtLeast time.Duration) (messages, gaps int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	for _, c := range g.counts {
 		for _, e := range c.epochs {
 			messages, gaps = messages+e.beyond.messages, gaps+e.beyond.gaps
