@@ -7,11 +7,12 @@
 //
 // Laws kept here: 1 (acknowledge after commit: the one call of Ack stands after the one call of Append).
 //
-// Concurrency. Two goroutines and STAN's callback; while one batch commits the next one gathers, so a
+// Concurrency. Three goroutines and STAN's callbacks; while one batch commits the next one gathers, so a
 // lone message waits for nobody and a flood shares commits. There is no timer.
 //
 //	session ── connects, subscribes, waits until the session is lost, builds it again, for ever
-//	              │ STAN's callback: never blocks, for behind it is a buffer without a bound
+//	   │          │ STAN's callback: never blocks, for behind it is a buffer without a bound
+//	   audit ─────┤ what the broker has and the log lacks, by a subscription of its own
 //	              ▼
 //	            hand ── received and not yet acknowledged; bounded in messages and bytes
 //	              ▼
@@ -28,6 +29,8 @@
 // the same: the broker then pings the old session, finds it dead and hands over all that it had not
 // acknowledged at once. The durable belongs to the queue group and survives; one that has vanished with
 // the broker's store is made anew from the first message there is.
+//
+// The broker's memory is not trusted: see auditor.
 //
 // Stopping: take nothing more, commit and acknowledge what is in the hand, then close. Never
 // unsubscribe: that deletes the durable, and with it the memory of what comes meanwhile.
