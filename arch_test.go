@@ -21,7 +21,7 @@ import (
 //
 // What stands left of "<" may be imported by what stands right of it; nothing is implied transitively.
 const policy = `
-	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify
+	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify, internal/chaos
 	internal/retry < internal/listen
 	internal/envfile < internal/cli
 	orderbox, internal/natstls < publisher

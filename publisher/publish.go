@@ -47,6 +47,9 @@ type Options struct {
 	// Skipped, if set, is called for each message that the broker can never take because it is too large,
 	// with its number in the sequence (from 1), from the goroutine that called Publish.
 	Skipped func(number int64, err error)
+	// Again, if set, is called for each message before it is published once more, with its number in the
+	// sequence, from the goroutine that called Publish. From then on it may be on the channel once more.
+	Again func(number int64)
 	// Log hears of lost sessions and repeated attempts. Default: nobody.
 	Log *slog.Logger
 }

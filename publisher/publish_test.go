@@ -104,7 +104,13 @@ func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
 	channel := testservers.Channel(t)
 	all := generated(2, 3000, 0)
 	half := make(chan struct{})
+	again := int64(0)
 	p := mustNew(t, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel, Window: 256, AckWait: 2 * time.Second,
+		Again: func(number int64) {
+			if again++; number < 1 || number > int64(len(all)) {
+				t.Errorf("message %d of %d is published once more", number, len(all))
+			}
+		},
 		Progress: func(r Result) {
 			if r.Confirmed == 1000 {
 				close(half)
@@ -126,8 +132,8 @@ func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
 	if <-done; err != nil {
 		t.Fatal(err)
 	}
-	if result.Confirmed != int64(len(all)) || result.Retried == 0 {
-		t.Errorf("result %+v, want %d confirmed and some retried", result, len(all))
+	if result.Confirmed != int64(len(all)) || result.Retried == 0 || result.Retried != again {
+		t.Errorf("result %+v and %d told, want %d confirmed and some retried", result, again, len(all))
 	}
 	missing := map[string]bool{}
 	for _, payload := range all {

@@ -177,6 +177,9 @@ func (r *run) publishAgain() {
 	slices.SortFunc(again, func(a, b *message) int { return cmp.Compare(a.number, b.number) })
 	for _, m := range again {
 		r.result.Retried++
+		if r.o.Again != nil {
+			r.o.Again(m.number)
+		}
 		r.publish(m)
 	}
 }

@@ -17,7 +17,8 @@
 // writable. It has no restart policy: that it is running after a fault is its own work, and Life tells
 // whether it is the same process still.
 //
-// The servers keep what they confirmed: the broker syncs its file store, PostgreSQL runs with fsync.
+// The servers keep what they confirmed: the broker syncs its file store, PostgreSQL runs with fsync, unless
+// a test has no time for that (Unsynced).
 // The ports on 127.0.0.1 stay the same for the life of a world, whatever is restarted.
 //
 // Concurrency: a World's methods may be called from any goroutine; faults of one target one after the

@@ -93,11 +93,10 @@ func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(con
 			return s.wait(ctx)
 		}, err
 	case Pause:
-		_, err := w.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
 		return func(ctx context.Context) error {
 			_, err := w.engine.ContainerUnpause(ctx, id, client.ContainerUnpauseOptions{})
 			return err
-		}, err
+		}, w.pause(ctx, id)
 	case Cut:
 		return func(ctx context.Context) error { return w.connect(ctx, s) }, w.disconnect(ctx, s)
 	case Restart:
@@ -113,6 +112,18 @@ func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(con
 		return nothing, s.create(ctx)
 	}
 	return nil, fmt.Errorf("there is no fault %q", kind)
+}
+
+// pause freezes a container. The engine gives up, and lets everything go on, when a process does not
+// freeze in time; one that waits for a busy disk takes longer.
+func (w *World) pause(ctx context.Context, id string) (err error) {
+	const attempts = 20
+	for range attempts {
+		if _, err = w.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{}); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (w *World) disconnect(ctx context.Context, s *server) error {

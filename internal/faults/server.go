@@ -102,7 +102,7 @@ func (s *server) lastWords(ctx context.Context) string {
 	return string(all[max(0, len(all)-most):])
 }
 
-func (w *World) startBroker(ctx context.Context) error {
+func (w *World) startBroker(ctx context.Context, synced bool) error {
 	port, err := choosePort()
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (w *World) startBroker(ctx context.Context) error {
 		front: w.front, links: []*testcontainers.DockerNetwork{w.brokerLink},
 		options: []testcontainers.ContainerCustomizer{
 			// As compose.yaml has it, and as impatient with dead clients as the other test servers.
-			testcontainers.WithCmd("--cluster_id", clusterID, "--store", "file", "--dir", "/data", "--file_sync",
+			testcontainers.WithCmd("--cluster_id", clusterID, "--store", "file", "--dir", "/data", "--file_sync="+strconv.FormatBool(synced),
 				"--max_channels", "0", "--max_subs", "0", "--max_msgs", "0", "--max_bytes", "0",
 				"--hb_interval", "3s", "--hb_timeout", "2s", "--hb_fail_count", "2"),
 		},
@@ -136,7 +136,7 @@ func (w *World) openSession(ctx context.Context) error {
 	return err
 }
 
-func (w *World) startDatabase(ctx context.Context) error {
+func (w *World) startDatabase(ctx context.Context, synced bool) error {
 	port, err := choosePort()
 	if err != nil {
 		return err
@@ -146,6 +146,7 @@ func (w *World) startDatabase(ctx context.Context) error {
 		front: w.front, links: []*testcontainers.DockerNetwork{w.databaseLink},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": testservers.Password}),
+			testcontainers.WithCmd("-c", "fsync="+strconv.FormatBool(synced)),
 		},
 		modify: func(*container.HostConfig) {},
 	}

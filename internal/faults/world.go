@@ -30,6 +30,9 @@ const (
 type Options struct {
 	// Services is how many replicas of the service there are, 1 when 0.
 	Services int
+	// Unsynced has broker and database leave the writing to the disk to the system. Only a crash of the whole
+	// machine, which no fault here is, would show the difference; a long run has no time for a slow disk.
+	Unsynced bool
 }
 
 // World is a broker, a database and the services between them. Make it with NewWorld.
@@ -55,14 +58,14 @@ func NewWorld(tb testing.TB, o Options) *World {
 	ctx, cancel := context.WithTimeout(tb.Context(), buildTimeout)
 	defer cancel()
 	tb.Cleanup(func() { w.end(tb) })
-	if err := w.make(ctx, max(o.Services, 1)); err != nil {
+	if err := w.make(ctx, max(o.Services, 1), !o.Unsynced); err != nil {
 		tb.Fatalf("make a world: %v", err)
 	}
 	return w
 }
 
 // make leaves in w what it has made, also when it returns an error.
-func (w *World) make(ctx context.Context, services int) (err error) {
+func (w *World) make(ctx context.Context, services int, synced bool) (err error) {
 	if w.binary, err = orderbox(); err != nil {
 		return err
 	}
@@ -80,8 +83,8 @@ func (w *World) make(ctx context.Context, services int) (err error) {
 	}
 
 	var servers errgroup.Group
-	servers.Go(func() error { return w.startBroker(ctx) })
-	servers.Go(func() error { return w.startDatabase(ctx) })
+	servers.Go(func() error { return w.startBroker(ctx, synced) })
+	servers.Go(func() error { return w.startDatabase(ctx, synced) })
 	if err := servers.Wait(); err != nil {
 		return fmt.Errorf("start the servers: %w", err)
 	}

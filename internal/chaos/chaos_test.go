@@ -1,0 +1,157 @@
+package chaos
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"orderbox/internal/faults"
+	"orderbox/internal/testservers"
+)
+
+var (
+	messagesFlag = flag.Int("chaos.messages", 20_000, "how many messages to publish")
+	faultsFlag   = flag.Int("chaos.faults", 8, "how many faults to inject")
+	seedFlag     = flag.Uint64("chaos.seed", 0, "what decides messages and faults; 0 chooses one")
+	reportFlag   = flag.String("chaos.report", "", "file to write the report to")
+)
+
+func TestMain(m *testing.M) { testservers.Main(m) }
+
+// Nothing is lost and nothing doubled, whatever happens: see the package comment.
+func TestChaos(t *testing.T) {
+	seed := *seedFlag
+	for seed == 0 {
+		seed = rand.Uint64N(1_000_000)
+	}
+	command := fmt.Sprintf("go test ./internal/chaos -run TestChaos -count=1 -timeout=4h -chaos.messages=%d -chaos.faults=%d -chaos.seed=%d",
+		*messagesFlag, *faultsFlag, seed)
+	say(t, "seed %d; the same again: %s", seed, command)
+	world := faults.NewWorld(t, faults.Options{Services: replicas, Unsynced: true})
+	r := newRun(t, world, seed, *messagesFlag, *faultsFlag)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d, so far:\n%s", seed, r.schedule())
+		}
+	})
+	err := r.play(t.Context())
+	if err == nil {
+		err = r.judge(t.Context())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	for _, line := range r.problems.lines() {
+		t.Error(line)
+	}
+	if *reportFlag != "" && !t.Failed() {
+		if err := os.WriteFile(*reportFlag, []byte(r.report(command)), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// say tells who watches, also before the test is over.
+func say(t *testing.T, format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "chaos: "+format+"\n", args...)
+	t.Logf(format, args...)
+}
+
+// run is one run of chaos.
+type run struct {
+	t *testing.T
+	*conductor
+	seed    uint64
+	checker *checker
+	took    time.Duration // from the first message until all was decided
+}
+
+func newRun(t *testing.T, world *faults.World, seed uint64, messages, count int) *run {
+	t.Helper()
+	found := &problems{tell: func(line string) { say(t, "%s", line) }}
+	c := &conductor{world: world, plan: plan(seed, messages, count), problems: found,
+		pool: testservers.Open(t, world.Database().ReaderURL, 2)}
+	c.load = &load{url: world.BrokerURL, cluster: world.Cluster, channel: world.Channel, seed: seed, messages: messages, faults: count,
+		ledger: newLedger(), gate: newGate(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	c.lookups = newLookups(c.load.ledger, found, &c.underWay)
+	for n, url := range world.ServiceURLs() {
+		c.replicas = append(c.replicas, &replica{number: n, url: url})
+	}
+	return &run{t: t, conductor: c, seed: seed}
+}
+
+// play runs everything until all messages are decided.
+func (r *run) play(ctx context.Context) error {
+	for _, replica := range r.replicas {
+		testservers.Eventually(r.t, "the replicas are ready", func() bool { return isReady(ctx, r.lookups, replica) })
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	r.stop = stop
+	var around sync.WaitGroup
+	defer around.Wait()
+	asking, silence := context.WithCancel(ctx)
+	defer silence()
+	around.Go(func() { r.poll(asking) })
+	around.Go(func() { _ = r.lookups.run(asking, r.replicas) })
+	around.Go(func() { r.narrate(asking) })
+
+	r.began = time.Now()
+	g, working := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.load.run(working) })
+	g.Go(func() error { return r.run(working) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	last, err := r.settle(ctx)
+	if err != nil {
+		return err
+	}
+	r.epochs = append(r.epochs, epoch{last: last})
+	received := int64(0)
+	for _, e := range r.epochs {
+		received += e.last
+	}
+	err = r.progress(ctx, "everything is decided", func() (int64, bool) { return r.decided.Load(), r.decided.Load() >= received })
+	r.took = time.Since(r.began)
+	return err
+}
+
+// judge is the verdict on the outcome.
+func (r *run) judge(ctx context.Context) error {
+	say(r.t, "judging")
+	r.checker = newChecker(r.load.channel, r.load.ledger, r.problems, r.epochs)
+	if err := judgeLog(ctx, r.pool, r.checker); err != nil {
+		return fmt.Errorf("judge the log: %w", err)
+	}
+	if err := judgeStats(ctx, r.lookups, r.replicas, r.checker); err != nil {
+		return err
+	}
+	if err := judgeItself(ctx, r.pool, r.checker); err != nil {
+		return err
+	}
+	for _, replica := range r.replicas {
+		testservers.Eventually(r.t, "the replicas have everything", func() bool { return isReady(ctx, r.lookups, replica) })
+	}
+	return judgeAnswers(ctx, r.lookups, r.replicas)
+}
+
+// narrate says how far the run is, for who waits for it.
+func (r *run) narrate(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, 15*time.Second)
+		r.mu.Lock()
+		over := len(r.past)
+		r.mu.Unlock()
+		say(r.t, "%v: %d messages confirmed (%d sent again), %d decided, %d faults over, %d lookups served",
+			time.Since(r.began).Round(time.Second), r.load.confirmed.Load(), r.load.again.Load(), r.decided.Load(), over, r.lookups.served.Load())
+	}
+}
