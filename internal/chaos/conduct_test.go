@@ -20,8 +20,9 @@ const (
 	// atOnce is how many faults may be under way at a time.
 	atOnce = 2
 	// patience is how long the world may stand still. Only a failing run waits so long.
-	patience  = 3 * time.Minute
+	patience  = 10 * time.Minute
 	lookAgain = 100 * time.Millisecond
+	pollEvery = 500 * time.Millisecond
 )
 
 // happened is a fault that is over.
@@ -282,7 +283,7 @@ func (c *conductor) poll(ctx context.Context) {
 		}
 		cancel()
 		c.load.gate.setHold(c.load.confirmed.Load()-c.decided.Load() > maxBehind)
-		wait(ctx, lookAgain)
+		wait(ctx, pollEvery)
 	}
 }
 

@@ -146,7 +146,8 @@ func (w *World) startDatabase(ctx context.Context, synced bool) error {
 		front: w.front, links: []*testcontainers.DockerNetwork{w.databaseLink},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": testservers.Password}),
-			testcontainers.WithCmd("-c", "fsync="+strconv.FormatBool(synced)),
+			// Checkpoints cost little without a disk to wait for, and leave little to do again after a kill.
+			testcontainers.WithCmd("-c", "fsync="+strconv.FormatBool(synced), "-c", "checkpoint_timeout=30s"),
 		},
 		modify: func(*container.HostConfig) {},
 	}

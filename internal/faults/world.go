@@ -21,7 +21,7 @@ import (
 const (
 	// buildTimeout bounds the making of a world, with the service's compilation in it, startTimeout the
 	// start of one container, for a machine with much else to do.
-	buildTimeout, startTimeout = 5 * time.Minute, 2 * time.Minute
+	buildTimeout, startTimeout = 10 * time.Minute, 5 * time.Minute
 	clusterID                  = "orderbox-faults"
 	channel                    = "orders"
 )
