@@ -13,7 +13,7 @@ const examples = 5
 // problems collects what must not be. Its methods may be called concurrently.
 type problems struct {
 	// tell hears of the first of each kind at once: a long run is watched.
-	tell func(string)
+	tell func(...any)
 
 	mu    sync.Mutex
 	count map[string]int
@@ -31,7 +31,7 @@ func (p *problems) add(what, where string, args ...any) {
 		p.named[what] = append(p.named[what], fmt.Sprintf(where, args...))
 	}
 	if p.count[what] == 1 && p.tell != nil {
-		p.tell(fmt.Sprintf("PROBLEM: %s: %s", what, p.named[what][0]))
+		p.tell("PROBLEM:", what+":", p.named[what][0])
 	}
 }
 

@@ -27,8 +27,10 @@ func (r *run) schedule() string {
 func (r *run) report(command string) string {
 	var b strings.Builder
 	l, c := r.load, r.checker
-	fmt.Fprintf(&b, "# A chaos run\n\nWritten by the run itself; `go doc orderbox/internal/chaos` says what it checks. "+
-		"The same seed gives the same messages and the same faults at the same messages:\n\n    %s\n\n", command)
+	fmt.Fprintf(&b, "# A chaos run\n\nWritten by the run itself, one of `task chaos`; `go doc orderbox/internal/chaos` says what it checks. "+
+		"The same seed gives the same messages and the same faults at the same messages:\n\n    %s\n\n"+
+		"Broker and database leave the writing to the disk to the system, which no fault here stops: what a crash of the whole machine "+
+		"would lose is not tested by this.\n\n", command)
 	fmt.Fprintf(&b, "**%s messages and %d faults: nothing lost, nothing doubled.**\n\n", thousands(int64(l.messages)), len(r.past))
 
 	fmt.Fprintf(&b, "|  |  |\n|---|---:|\n")
