@@ -31,7 +31,7 @@ const policy = `
 	sql, internal/local < internal/testservers
 	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
-	internal/cli, internal/envfile, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
+	internal/cli, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
 `
 

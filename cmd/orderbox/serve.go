@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 
 	"orderbox/internal/cli"
 	"orderbox/sql"
@@ -20,13 +21,14 @@ type serveCommand struct {
 	tlsFlags
 	logFlags
 	schemaFlags
-	Stages []string `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
+	Stages []string      `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
+	Drain  time.Duration `env:"ORDERBOX_DRAIN" default:"2s" help:"How long to go on answering when told to stop, while /readyz says no: longer than a load balancer takes to notice. Default: ${default}." placeholder:"TIME"`
 }
 
 // Help is the text behind --help.
 func (serveCommand) Help() string {
 	return `The database must have been migrated ('orderbox migrate'). Broker and database may come and go: nothing that
-was acknowledged is lost, and lookups go on meanwhile.
+was acknowledged is lost, and lookups go on meanwhile. SIGTERM and Ctrl-C stop it in order, a second one at once.
 
 Examples:
   orderbox serve
@@ -52,7 +54,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		ingest:      slices.Contains(c.Stages, "ingest"),
 		projector:   slices.Contains(c.Stages, "projector"),
 		query:       slices.Contains(c.Stages, "query"),
-		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log,
+		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log, drain: c.Drain,
 	}
 	if st.query {
 		if st.tls, err = c.config(log); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"orderbox/inbox"
 	"orderbox/ingest"
+	"orderbox/internal/grace"
 	"orderbox/internal/retry"
 	"orderbox/internal/verify"
 	"orderbox/projector"
@@ -39,7 +40,7 @@ const readerRole = "orderbox_reader"
 
 const (
 	connectTimeout  = 5 * time.Second
-	shutdownTimeout = 5 * time.Second
+	shutdownTimeout = 3 * time.Second // beyond the drain
 )
 
 // stages says which of the flow's steps run in this process, and against what.
@@ -52,6 +53,7 @@ type stages struct {
 	listener    net.Listener  // for query
 	tls         *tls.Config   // for HTTPS; nil is HTTP
 	schema      []byte        // to judge by; nil is the built-in one
+	drain       time.Duration // how long to answer after the stop was ordered
 	log         *slog.Logger
 
 	registry *prometheus.Registry
@@ -63,9 +65,13 @@ type stages struct {
 // run runs the stages until ctx ends, or until one cannot go on.
 //
 // Stopping: ctx ends for all at once. Ingest takes nothing more, commits and acknowledges what it has;
-// the projector ends the transaction in hand, and what it leaves it finds at the next start; HTTP
-// answers what has been asked. None waits for another, for between them there are only tables.
+// the projector ends the transaction in hand, and what it leaves it finds at the next start. None waits
+// for another, for between them there are only tables; another replica takes over from both at once.
+// Lookups are answered a little longer, from a cache that still follows, while /readyz already says no: so
+// a load balancer has taken this replica out by the time nobody listens any more. Then HTTP ends what it
+// has begun to answer.
 func (s *stages) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { s.log.Info("stopping", "drain", s.drain) })()
 	s.registry = prometheus.NewRegistry()
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.checks = make(map[string]func(context.Context) error)
@@ -162,11 +168,19 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if !s.query {
 		return nil
 	}
+	s.checks["running"] = func(context.Context) error {
+		if ctx.Err() != nil {
+			return errors.New("the service is stopping")
+		}
+		return nil
+	}
+	answering, cancel := grace.Context(ctx, s.drain)
+	g.Go(func() error { <-answering.Done(); cancel(); return nil })
 	pool, err := s.open(ctx, "query", queryConns)
 	if err != nil {
 		return err
 	}
-	missing, err := s.startMissing(ctx, g)
+	missing, err := s.startMissing(answering, g)
 	if err != nil {
 		return err
 	}
@@ -186,11 +200,12 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	g.Go(func() error { return stage.Run(ctx) })
+	g.Go(func() error { return stage.Run(answering) })
 	s.answers.Store(stage)
 	server := stage.HTTPServer()
 	server.TLSConfig = s.tls
-	g.Go(func() error { return serveHTTP(ctx, server, s.listener) })
+	server.Handler = leaving(ctx, server.Handler)
+	g.Go(func() error { return serveHTTP(answering, server, s.listener) })
 	return nil
 }
 
@@ -234,6 +249,16 @@ func (s *stages) open(ctx context.Context, stage string, conns int32) (*pgxpool.
 		s.pools = append(s.pools, pool)
 	}
 	return pool, err
+}
+
+// leaving asks clients to come with another connection once ctx has ended, and so to somebody else.
+func leaving(ctx context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
