@@ -46,8 +46,17 @@ const (
 // Gaps follows the log and knows what of the brokers' counts is not in it. The zero value has read nothing.
 // It is one goroutine's.
 type Gaps struct {
+	last   message
+	counts map[string]*numbering // by channel
+}
+
+// message is one entry of the log. A broker is where it came from, or an operator.
+type message struct {
 	position int64
-	counts   map[string]*numbering // by channel
+	broker   bool
+	channel  string
+	sequence int64
+	stamp    time.Time
 }
 
 // Only a broker counts without holes: what has another source has a numbering of its own. It is no condition, which
@@ -59,24 +68,26 @@ where position > $1
 order by position
 limit $2`
 
-const headSQL = `select coalesce(max(position), 0) from inbox`
+const sameMessageSQL = `
+select exists (
+    select
+    from inbox
+    where position = $1
+        and channel = $2
+        and sequence = $3
+        and stamped_at = $4
+)`
 
 // Follow reads what has come to the log since the last time. The first time that is all of it: a few seconds for
 // a million messages, in small portions.
 func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
-	var head int64
-	asking, cancel := context.WithTimeout(ctx, gapTimeout)
-	defer cancel()
-	if err := pool.QueryRow(asking, headSQL).Scan(&head); err != nil {
-		return fmt.Errorf("read the log's end: %w", err)
-	}
-	if head < g.position { // an older copy of the database has taken the place of the one that was read
-		g.position, g.counts = 0, nil
+	if err := g.checkLast(ctx, pool); err != nil {
+		return fmt.Errorf("compare with the log at %d: %w", g.last.position, err)
 	}
 	for {
 		n, err := g.followChunk(ctx, pool)
 		if err != nil {
-			return fmt.Errorf("read the brokers' counts after %d: %w", g.position, err)
+			return fmt.Errorf("read the brokers' counts after %d: %w", g.last.position, err)
 		}
 		if n < gapChunk {
 			return nil
@@ -84,10 +95,27 @@ func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
+// checkLast forgets everything when the last message that was read is not in the log any more: an older copy of the
+// database has taken the place of the one that was read. It may have grown beyond since, with other messages; but what
+// it lost was its end.
+func (g *Gaps) checkLast(ctx context.Context, pool *pgxpool.Pool) error {
+	if g.last.position == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
+	defer cancel()
+	same := false
+	err := pool.QueryRow(ctx, sameMessageSQL, g.last.position, g.last.channel, g.last.sequence, g.last.stamp).Scan(&same)
+	if err == nil && !same {
+		*g = Gaps{}
+	}
+	return err
+}
+
 func (g *Gaps) followChunk(ctx context.Context, pool *pgxpool.Pool) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
-	rows, err := pool.Query(ctx, countedSQL, g.position, gapChunk)
+	rows, err := pool.Query(ctx, countedSQL, g.last.position, gapChunk)
 	if err != nil {
 		return 0, err
 	}
@@ -113,24 +141,21 @@ func (g *Gaps) Missing(forAtLeast time.Duration) (messages, gaps int64) {
 // take takes messages in and returns how many they were.
 func (g *Gaps) take(rows pgx.Rows) (n int, err error) {
 	now := time.Now()
-	var brokers bool
-	var channel string
-	var sequence int64
-	var stamp time.Time
-	_, err = pgx.ForEachRow(rows, []any{&g.position, &brokers, &channel, &sequence, &stamp}, func() error {
+	m := &g.last
+	_, err = pgx.ForEachRow(rows, []any{&m.position, &m.broker, &m.channel, &m.sequence, &m.stamp}, func() error {
 		n++
-		if !brokers {
+		if !m.broker {
 			return nil
 		}
-		c := g.counts[channel]
+		c := g.counts[m.channel]
 		if c == nil {
 			c = new(numbering)
 			if g.counts == nil {
 				g.counts = make(map[string]*numbering)
 			}
-			g.counts[channel] = c
+			g.counts[m.channel] = c
 		}
-		c.add(sequence, stamp, now)
+		c.add(m.sequence, m.stamp, now)
 		return nil
 	})
 	return n, err
