@@ -304,6 +304,12 @@ func TestTheHandIsBounded(t *testing.T) {
 	if n := len(h.take(10, 25)); n != 2 {
 		t.Errorf("a batch of 25 bytes has %d messages of 10", n)
 	}
+	// A broker that lost its store counts anew while messages of before are still in hand.
+	other := msg(11, 10)
+	other.Timestamp++
+	if h.put(other) {
+		t.Error("a message of another epoch is taken for the one with its sequence")
+	}
 	h.close()
 	if h.put(msg(30, 10)) || !h.put(msg(10, 10)) {
 		t.Error("a closed hand takes nothing new, and still knows what it holds")
