@@ -136,7 +136,7 @@ func (p *Projector) inCurrent(ctx context.Context, f func(ctx context.Context, t
 			return err
 		}
 		if current.name == "" {
-			return errNothingInService
+			return ErrNothingInService
 		}
 		if _, err := tx.Exec(ctx, searchPathSQL, current.name, true); err != nil {
 			return err

@@ -18,8 +18,8 @@ type Trial struct {
 
 const holdTrialSQL = `select pg_advisory_lock(hashtext($1))`
 
-// errNothingInService says that there is nothing to compare with.
-var errNothingInService = errors.New("nothing is in service yet: start a projector with orderbox serve")
+// ErrNothingInService says that there is nothing to compare with.
+var ErrNothingInService = errors.New("nothing is in service yet: start a projector with orderbox serve")
 
 // Try projects the log, as far as the generation in service has come, into a generation of its own: by the
 // rules of the one in service, or by the schema of this projector from the beginning. progress, if not nil, is called with the position now and then.
@@ -45,7 +45,7 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progr
 	case err != nil:
 		return err
 	case current.name == "":
-		return errNothingInService
+		return ErrNothingInService
 	case current.fingerprint != fingerprint() && asInService:
 		return ErrOtherVersion
 	}

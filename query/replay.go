@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 )
 
-// Replays is what an operator may do about full replays. Each function is called for a request of it,
-// concurrently; an error that is a Refusal is told as it is.
+// Replays is what an operator may do about replays. Each function is called for a request of it, or in the
+// background, concurrently; an error that is a Refusal is told as it is.
 type Replays struct {
 	// Order has the next generation built and put in service, RollBack the previous one brought up to date
 	// and put in service again. They return its name at once.
@@ -17,6 +18,14 @@ type Replays struct {
 	Cancel, DropPrevious func(ctx context.Context) (was bool, err error)
 	// Progress says how it goes.
 	Progress func(ctx context.Context) (Replay, error)
+
+	// Try prepares to say what a replay by a JSON Schema would change; nil is this program's. run says it,
+	// which takes as long as a replay. It is called once at a time, and nothing is left when it returns.
+	Try func(schema []byte) (run func(ctx context.Context, progress func(position, head int64)) (Change, error), err error)
+	// Changed says what the generation in service changed against the previous one.
+	Changed func(ctx context.Context) (Change, error)
+	// Ramp retries open dead letters in waves, in the name of an operator. It is called once at a time.
+	Ramp func(ctx context.Context, by string, r Ramp, wave func(Wave)) error
 }
 
 // Replay is how a replay goes.
@@ -34,6 +43,14 @@ type Refusal struct{ Reason string }
 
 func (r Refusal) Error() string { return r.Reason }
 
+// progress is how a replay goes, and how fast.
+func (s *Server) progress(ctx context.Context) (now Replay, fast pace, err error) {
+	if now, err = s.o.Replays.Progress(ctx); err == nil && now.Generation != "" {
+		fast = s.pacer.see(now.Generation, now.Position, now.Head, time.Now())
+	}
+	return now, fast, err
+}
+
 // replayJSON says how a replay goes.
 func (s *Server) replayJSON(w http.ResponseWriter, r *http.Request) error {
 	if s.o.Replays == nil {
@@ -41,20 +58,18 @@ func (s *Server) replayJSON(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	progress, err := s.o.Replays.Progress(ctx)
+	now, fast, err := s.progress(ctx)
 	if err != nil {
 		return err
 	}
-	return sendJSON(w, http.StatusOK, typeJSON, progress)
-}
-
-// replayAction does something about replays and answers with how it goes then.
-func (s *Server) replayAction(do func(ctx context.Context, replays *Replays) error) handler {
-	return s.replaying(do, s.replayJSON)
+	return sendJSON(w, http.StatusOK, typeJSON, struct {
+		Replay
+		pace
+	}{now, fast})
 }
 
 // replaying does something about replays for an operator, and then answers.
-func (s *Server) replaying(do func(ctx context.Context, replays *Replays) error, answer handler) handler {
+func (s *Server) replaying(do func(w http.ResponseWriter, r *http.Request, by string) error, answer handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		by, err := s.authenticate(w, r)
 		if err != nil {
@@ -65,7 +80,7 @@ func (s *Server) replaying(do func(ctx context.Context, replays *Replays) error,
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 		defer cancel()
-		if err := do(ctx, s.o.Replays); err != nil {
+		if err := do(w, r.WithContext(ctx), by); err != nil {
 			if refusal, ok := errors.AsType[Refusal](err); ok {
 				return newProblem(http.StatusConflict, "refused", "This cannot be done now", refusal.Reason, "Look at how the replay goes.")
 			}
@@ -76,30 +91,85 @@ func (s *Server) replaying(do func(ctx context.Context, replays *Replays) error,
 	}
 }
 
+// reportJSON answers with how an errand goes, or what came of it.
+func reportJSON[T any](e *errand[T], status int) handler {
+	return func(w http.ResponseWriter, _ *http.Request) error { return sendJSON(w, status, typeJSON, e.now()) }
+}
+
 func noReplays() error {
 	return notFound("This service takes no orders for replays.", "Ask one that runs as the role orderbox.")
 }
 
-func orderReplay(ctx context.Context, replays *Replays) error {
-	_, err := replays.Order(ctx)
+func (s *Server) orderReplay(_ http.ResponseWriter, r *http.Request, by string) error {
+	generation, err := s.o.Replays.Order(r.Context())
+	return s.follow(generation, by, err)
+}
+
+func (s *Server) rollBackReplay(_ http.ResponseWriter, r *http.Request, by string) error {
+	generation, err := s.o.Replays.RollBack(r.Context())
+	return s.follow(generation, by, err)
+}
+
+// follow has the generation watched that was ordered, so that there is word of what it changed.
+func (s *Server) follow(generation, by string, err error) error {
+	if err != nil {
+		return err
+	}
+	s.changed.forget() // what an earlier one changed
+	return s.changed.start(by, func(ctx context.Context, tell func(func(*report[Change]))) error {
+		return s.awaitReplay(ctx, generation, tell)
+	})
+}
+
+// replayPoll is how often the progress of a replay is asked for.
+const replayPoll = time.Second
+
+// awaitReplay waits until a generation is in service, for as long as the database takes to come back, and then
+// says what it changed.
+func (s *Server) awaitReplay(ctx context.Context, generation string, tell func(func(*report[Change]))) error {
+	tick := time.NewTicker(replayPoll)
+	defer tick.Stop()
+	for {
+		now, err := s.o.Replays.Progress(ctx)
+		switch {
+		case err != nil && !databaseAway(err):
+			return err
+		case err == nil && now.InService == generation:
+			return s.sayWhatChanged(ctx, tell)
+		case err == nil && now.Generation != generation:
+			return Refusal{"The replay was given up, or ordered anew."}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Server) sayWhatChanged(ctx context.Context, tell func(func(*report[Change]))) error {
+	change, err := s.o.Replays.Changed(ctx)
+	if err == nil {
+		tell(func(r *report[Change]) { r.Result = &change })
+	}
 	return err
 }
 
-func rollBackReplay(ctx context.Context, replays *Replays) error {
-	_, err := replays.RollBack(ctx)
-	return err
+// compareReplay says what the last replay changed, when nobody watched it.
+func (s *Server) compareReplay(_ http.ResponseWriter, _ *http.Request, by string) error {
+	return s.changed.start(by, s.sayWhatChanged)
 }
 
-func cancelReplay(ctx context.Context, replays *Replays) error {
-	was, err := replays.Cancel(ctx)
+func (s *Server) cancelReplay(_ http.ResponseWriter, r *http.Request, _ string) error {
+	was, err := s.o.Replays.Cancel(r.Context())
 	if err == nil && !was {
 		err = Refusal{"No replay is under way."}
 	}
 	return err
 }
 
-func dropPrevious(ctx context.Context, replays *Replays) error {
-	was, err := replays.DropPrevious(ctx)
+func (s *Server) dropPrevious(_ http.ResponseWriter, r *http.Request, _ string) error {
+	was, err := s.o.Replays.DropPrevious(r.Context())
 	if err == nil && !was {
 		err = Refusal{"There is no previous generation."}
 	}

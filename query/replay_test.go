@@ -43,7 +43,7 @@ func TestAReplayIsOrderedOverHTTPByAnOperatorOnly(t *testing.T) {
 	}
 
 	page := string(body(t, http.StatusOK, operatorGet(t, s, "/replay")))
-	if !strings.Contains(page, "data-replaying") || !strings.Contains(page, "generation_2") || strings.Contains(page, "Go back to") {
+	if !strings.Contains(page, `id="replay" class="live" data-live="running"`) || !strings.Contains(page, "generation_2") || strings.Contains(page, "Go back to") {
 		t.Errorf("the page while a replay is under way:\n%s", page)
 	}
 	if r := do(t, s, http.MethodPost, "/replay/order", "Authorization", "Bearer right"); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/replay?done=order" {

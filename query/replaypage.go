@@ -2,8 +2,14 @@ package query
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const replayPath = "/replay"
@@ -15,9 +21,43 @@ type replayView struct {
 	Building bool
 	Said     string // what has just been done
 
-	Generation, InService, Previous, Status string
-	Position, Head                          string
-	Value, Max                              int64 // of the progress
+	Generation, InService, Previous, Status, Pace string
+	Position, Head                                string
+	Value, Max                                    int64 // of the progress
+
+	Changed, Tried errandView
+	Waves          wavesView
+	Ramp           rampForm
+}
+
+// errandView is a report on a page.
+type errandView struct {
+	State, By, Problem, Pace string
+	Running                  bool
+	Began, Ended             moment
+	Position, Head           string
+	Value, Max               int64 // of the progress; Max is 0 until there is some
+	Comparing                bool  // all is projected
+	Change                   *changeView
+}
+
+// wavesView is a ramp on a page.
+type wavesView struct {
+	errandView
+	DryRun         bool
+	Selected, Note string // what was meant
+	Lines          []waveLine
+	Total          *waveLine
+	More           int // waves before the first that is shown
+}
+
+// waveLine is a wave and all before it.
+type waveLine struct{ Retried, Orders, Duplicates, Refused, LeftOut string }
+
+// rampForm is what the form begins with.
+type rampForm struct {
+	Reasons []option
+	Place   string
 }
 
 // saidOfReplay is what the page says after something was done.
@@ -36,9 +76,9 @@ func saidOfReplay(done string) string {
 	}
 }
 
-// replayPage shows how the replay goes and what can be done about it.
+// replayPage shows how the replay goes and what can be done about it. A link may set the form for dead letters.
 func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
-	p, err := parseParams(r, "done")
+	p, err := parseParams(r, "done", "reason", "place")
 	if err != nil {
 		return err
 	}
@@ -48,21 +88,116 @@ func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	now, err := s.o.Replays.Progress(ctx)
+	now, fast, err := s.progress(ctx)
 	if err != nil {
 		return err
 	}
 	view.Offered, view.Building = true, now.Generation != ""
-	view.Generation, view.InService, view.Previous, view.Status = now.Generation, now.InService, now.Previous, now.Status
+	view.Generation, view.InService, view.Previous, view.Status, view.Pace = now.Generation, now.InService, now.Previous, now.Status, fast.String()
 	view.Position, view.Head = grouped(big.NewInt(now.Position)), grouped(big.NewInt(now.Head))
 	view.Value, view.Max = now.Position, max(1, now.Head)
+	view.Changed, view.Tried = newChangeErrand(s.changed.now()), newChangeErrand(s.tried.now())
+	view.Waves = newWavesView(s.ramped.now())
+	view.Ramp, err = s.rampForm(ctx, p)
+	if err != nil {
+		return err
+	}
 	return s.writePage(w, r, http.StatusOK, "replay", view)
 }
 
-// replayForm does something about replays and goes back to the page.
-func (s *Server) replayForm(what string, do func(ctx context.Context, replays *Replays) error) handler {
-	return s.replaying(do, func(w http.ResponseWriter, r *http.Request) error {
-		http.Redirect(w, r, replayPath+"?done="+what, http.StatusSeeOther)
-		return nil
+func (s *Server) rampForm(ctx context.Context, p params) (f rampForm, err error) {
+	var reasons []string
+	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		reasons, err = listReasons(ctx, tx)
+		return err
 	})
+	if errors.Is(err, errNoGeneration) {
+		err = nil
+	}
+	for _, reason := range reasons {
+		f.Reasons = append(f.Reasons, option{reason, reason == p.text("reason")})
+	}
+	f.Place = p.text("place")
+	return f, err
+}
+
+func newErrandView[T any](r report[T]) errandView {
+	v := errandView{State: r.State, By: r.By, Problem: r.Problem, Pace: r.pace.String(), Running: r.State == errandRunning,
+		Position: grouped(big.NewInt(r.Position)), Head: grouped(big.NewInt(r.Head)),
+		Value: r.Position, Max: r.Head, Comparing: r.Head > 0 && r.Position >= r.Head}
+	if r.Began != nil {
+		v.Began = newMoment(*r.Began, r.Began.Format(time.RFC3339))
+	}
+	if r.Ended != nil {
+		v.Ended = newMoment(*r.Ended, r.Ended.Format(time.RFC3339))
+	}
+	return v
+}
+
+func newChangeErrand(r report[Change]) errandView {
+	v := newErrandView(r)
+	v.Change = newChangeView(r.Result)
+	return v
+}
+
+func newWavesView(r report[ramped]) wavesView {
+	v := wavesView{errandView: newErrandView(r)}
+	if r.Result == nil {
+		return v
+	}
+	v.DryRun, v.Note, v.Selected = r.Result.DryRun, r.Result.Note, r.Result.selected()
+	v.More = r.Result.Count - len(r.Result.Waves)
+	for _, wave := range r.Result.Waves {
+		v.Lines = append(v.Lines, newWaveLine(wave))
+	}
+	if n := len(v.Lines); n > 0 && r.Result.Waves[n-1] != (Wave{}) {
+		v.Total = &v.Lines[n-1]
+	}
+	slices.Reverse(v.Lines) // the latest first: that is where somebody looks
+	return v
+}
+
+func newWaveLine(w Wave) waveLine {
+	n := func(n int64) string { return grouped(big.NewInt(n)) }
+	line := waveLine{Retried: n(w.Retried()), Orders: n(w.Orders), Duplicates: n(w.Duplicates), Refused: n(w.Refused)}
+	if w.LeftOut > 0 {
+		line.LeftOut = n(w.LeftOut)
+	}
+	return line
+}
+
+// selected says which dead letters are meant.
+func (r Ramp) selected() string {
+	text := "open dead letters"
+	if r.Reason != "" {
+		text += " with the reason " + r.Reason
+	}
+	if r.Place != "" {
+		text += " that fail at " + r.Place
+	}
+	if r.From > 0 {
+		text += " from position " + strconv.FormatInt(r.From, 10)
+	}
+	if r.To > 0 {
+		text += " up to position " + strconv.FormatInt(r.To, 10)
+	}
+	if len(r.IDs) > 0 {
+		text += " among " + counted(len(r.IDs), "id")
+	}
+	return text
+}
+
+// backToReplay sends a browser back to the page, which says what was done, or to a part of it.
+func backToReplay(done, part string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		address := replayPath
+		if done != "" {
+			address += "?done=" + done
+		}
+		if part != "" {
+			address += "#" + part
+		}
+		http.Redirect(w, r, address, http.StatusSeeOther)
+		return nil
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -54,6 +55,13 @@ type Server struct {
 	origins  http.CrossOriginProtection
 	metrics  *metrics
 	follower *follower
+
+	// What operators start in the background: a dry run, the comparison after a replay, dead letters in waves.
+	starts  chan func(context.Context) // from requests to Run
+	tried   *errand[Change]
+	changed *errand[Change]
+	ramped  *errand[ramped]
+	pacer   pacer
 }
 
 // New checks the options and returns a server that reads from pool, of which it needs two connections and
@@ -79,6 +87,8 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	}
 	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses()}
 	s.follower = newFollower(pool, s.log, o.Poll)
+	s.starts = make(chan func(context.Context), maxErrands)
+	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)
 	var err error
 	if s.site, err = static.New(); err != nil {
 		problems = append(problems, err)
@@ -96,10 +106,13 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 }
 
 // Run fills the cache and follows the projection until ctx ends, for as long as the database takes to
-// come back. It returns nil after its goroutines have ended. Answering does not need it to run, but knows
+// come back, and does what operators start in the background. It returns nil after its goroutines have ended. Answering does not need it to run, but knows
 // no orders before it does. To be called once.
 func (s *Server) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	group.Go(func() { s.runErrands(ctx) })
 	s.follower.run(ctx)
+	group.Wait()
 	return nil
 }
 
@@ -192,27 +205,49 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/dead-letters/{id}/discard", s.deciding(s.decideJSON(kindDiscard))},
 		{"POST", "/api/v1/dead-letters/{id}/reopen", s.deciding(s.decideJSON(kindReopen))},
 
-		// The same on a page.
-		{"GET", "/replay", s.operator(s.replayPage)},
-		{"POST", "/replay/order", s.replayForm("order", orderReplay)},
-		{"POST", "/replay/rollback", s.replayForm("rollback", rollBackReplay)},
-		{"POST", "/replay/cancel", s.replayForm("cancel", cancelReplay)},
-		{"POST", "/replay/drop-previous", s.replayForm("drop-previous", dropPrevious)},
-		// How the replay goes; and: order one, go back to what was before, give one up, drop what was before
-		// (operator).
-		{"GET", "/api/v1/replay", s.operator(s.replayJSON)},
-		{"POST", "/api/v1/replay/order", s.replayAction(orderReplay)},
-		{"POST", "/api/v1/replay/rollback", s.replayAction(rollBackReplay)},
-		{"POST", "/api/v1/replay/cancel", s.replayAction(cancelReplay)},
-		{"POST", "/api/v1/replay/drop-previous", s.replayAction(dropPrevious)},
-
 		// Alive: the process answers.
 		{"GET", "/healthz", s.alive},
 		// Fit to serve: database, cache, and what else the service depends on.
 		{"GET", "/readyz", s.ready},
 		// Prometheus.
 		{"GET", "/metrics", s.measurements()},
-	}, s.inspectorRoutes()...)
+	}, append(s.inspectorRoutes(), s.replayRoutes()...)...)
+}
+
+// replayRoutes are what can be done about replays, as endpoints and on a page (operator).
+func (s *Server) replayRoutes() []route {
+	return []route{
+		// How the replay goes; and: order one, go back to what was before, give one up, drop what was before.
+		{"GET", "/api/v1/replay", s.operator(s.replayJSON)},
+		{"POST", "/api/v1/replay/order", s.replaying(s.orderReplay, s.replayJSON)},
+		{"POST", "/api/v1/replay/rollback", s.replaying(s.rollBackReplay, s.replayJSON)},
+		{"POST", "/api/v1/replay/cancel", s.replaying(s.cancelReplay, s.replayJSON)},
+		{"POST", "/api/v1/replay/drop-previous", s.replaying(s.dropPrevious, s.replayJSON)},
+		// What the last one changed.
+		{"GET", "/api/v1/replay/changes", s.operator(reportJSON(s.changed, http.StatusOK))},
+		{"POST", "/api/v1/replay/changes", s.replaying(s.compareReplay, reportJSON(s.changed, http.StatusAccepted))},
+		// What one would change: begun with a JSON Schema as the body, or none for this program's.
+		{"GET", "/api/v1/replay/dry-run", s.operator(reportJSON(s.tried, http.StatusOK))},
+		{"POST", "/api/v1/replay/dry-run", s.replaying(s.dryRunByBody, reportJSON(s.tried, http.StatusAccepted))},
+		{"POST", "/api/v1/replay/dry-run/cancel", s.replaying(s.cancelDryRun, reportJSON(s.tried, http.StatusOK))},
+		// Dead letters alone, in waves: {"reason": …, "place": …, "from": …, "to": …, "ids": …, "note": …,
+		// "max_refused": …, "dry_run": …}.
+		{"GET", "/api/v1/replay/dead-letters", s.operator(reportJSON(s.ramped, http.StatusOK))},
+		{"POST", "/api/v1/replay/dead-letters", s.replaying(s.rampByBody, reportJSON(s.ramped, http.StatusAccepted))},
+		{"POST", "/api/v1/replay/dead-letters/cancel", s.replaying(s.cancelRamp, reportJSON(s.ramped, http.StatusOK))},
+
+		// The same on a page.
+		{"GET", "/replay", s.operator(s.replayPage)},
+		{"POST", "/replay/order", s.replaying(s.orderReplay, backToReplay("order", ""))},
+		{"POST", "/replay/rollback", s.replaying(s.rollBackReplay, backToReplay("rollback", ""))},
+		{"POST", "/replay/cancel", s.replaying(s.cancelReplay, backToReplay("cancel", ""))},
+		{"POST", "/replay/drop-previous", s.replaying(s.dropPrevious, backToReplay("drop-previous", ""))},
+		{"POST", "/replay/changes", s.replaying(s.compareReplay, backToReplay("", "changed"))},
+		{"POST", "/replay/dry-run", s.replaying(s.dryRunByForm, backToReplay("", "dry-run"))},
+		{"POST", "/replay/dry-run/cancel", s.replaying(s.cancelDryRun, backToReplay("", "dry-run"))},
+		{"POST", "/replay/dead-letters", s.replaying(s.rampByForm, backToReplay("", "waves"))},
+		{"POST", "/replay/dead-letters/cancel", s.replaying(s.cancelRamp, backToReplay("", "waves"))},
+	}
 }
 
 // inspectorRoutes are the dead letters' pages. They say and do what the endpoints do.

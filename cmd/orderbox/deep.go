@@ -177,7 +177,7 @@ func printDeep(w io.Writer, d *deepReport) error {
 		fmt.Fprintf(w, "every row up to position %d is as it is in service\n", d.Diff.At)
 	} else {
 		fmt.Fprintln(w, "what is in service is not what the log makes")
-		if err := printDiff(w, d.Diff); err != nil {
+		if err := printChange(w, newChange(d.Diff)); err != nil {
 			return err
 		}
 	}

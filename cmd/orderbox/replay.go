@@ -159,7 +159,7 @@ func sayWhatChanged(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, now 
 		_, err = fmt.Fprintf(s.Out, "not compared with %s: %v\n", now.Previous, err)
 		return err
 	}
-	return printDiff(s.Out, diff)
+	return printChange(s.Out, newChange(diff))
 }
 
 // replayBar shows the progress: a bar with rate and time left to a person, a line every ten seconds to

@@ -33,6 +33,7 @@ const (
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
 	missingConns   = 1
 	operatorConns  = 2 // operators' decisions, which may wait for appenders
+	tryConns       = 4 // while there is a dry run: what writes, what reads ahead, and what compares
 )
 
 // readerRole may read everything and nothing else.

@@ -87,20 +87,30 @@ function followLatest() {
   }, 3000);
 }
 
-// While a replay is under way its progress is read again every second; when it is over, the page is.
+// What runs in the background is read again every second. Of a part that goes on running only its progress
+// changes, so that a button keeps the focus; of one that ends or begins, everything does. Forms that somebody
+// fills in lie outside.
 function followReplay() {
-  const shown = document.getElementById("replay");
-  if (!shown?.hasAttribute("data-replaying")) return;
+  const parts = [...document.querySelectorAll("[data-live]")];
+  const running = () => parts.some((part) => part.dataset.live === "running");
+  if (!running()) return;
   const timer = setInterval(async () => {
     if (document.hidden) return;
-    const next = (await read("/replay"))?.getElementById("replay");
+    const next = await read("/replay");
     if (!next) return;
-    if (next.hasAttribute("data-replaying")) {
-      shown.replaceChildren(...next.childNodes);
-    } else {
-      clearInterval(timer);
-      location.replace("/replay");
+    for (const part of parts) {
+      const now = next.getElementById(part.id);
+      if (!now) return; // logged out, or the database is away
+      localise(now);
+      const [shown, fresh] = [part, now].map((element) => element.querySelector("[data-progress]"));
+      if (part.dataset.live === "running" && now.dataset.live === "running" && shown && fresh) {
+        shown.replaceChildren(...fresh.childNodes);
+      } else if (part.innerHTML !== now.innerHTML) {
+        part.replaceChildren(...now.childNodes);
+      }
+      part.dataset.live = now.dataset.live;
     }
+    if (!running()) clearInterval(timer);
   }, 1000);
 }
 
