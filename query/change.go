@@ -31,6 +31,7 @@ type ChangePart struct {
 // ChangeExample is one order or message that changes.
 type ChangeExample struct {
 	Order      string // its order_uid; empty for a message
+	Stays      bool   // there is such an order before and after
 	Message    int64  // its position; of an order, that of the message it would come from
 	DeadLetter bool   // the message is one as things are
 	What       string // becomes of it
@@ -86,9 +87,12 @@ func newChangeView(c *Change) *changeView {
 	}
 	for _, e := range c.Examples {
 		line := exampleLine{ChangeExample: e, Name: "Message " + grouped(big.NewInt(e.Message))}
+		if e.Order != "" {
+			line.Name = "Order " + e.Order
+		}
 		switch {
-		case e.Order != "":
-			line.Name, line.Link = "Order "+e.Order, orderLink(e.Order)
+		case e.Stays:
+			line.Link = orderLink(e.Order)
 		case e.DeadLetter:
 			line.Link = letterLink(e.Message)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +114,8 @@ func TestADryRunIsBegunWatchedAndRead(t *testing.T) {
 	before, after := "1", "<b>2"
 	r.change = Change{At: 5678, Details: map[string]int{"at": 5678}, Counts: []ChangeCount{{"orders", []ChangePart{{1200, "appear"}, {0, "vanish"}}}},
 		Examples: []ChangeExample{
-			{Order: "a/b", What: "changes, from message 3", Fields: []ChangeField{{"/payment/amount", &before, &after}, {"/x", nil, &before}}, More: 3},
+			{Order: "a/b", Stays: true, What: "changes, from message 3", Fields: []ChangeField{{"/payment/amount", &before, &after}, {"/x", nil, &before}}, More: 3},
+			{Order: "c", What: "appears, from message 5"},
 			{Message: 12, DeadLetter: true, What: "is resolved", Violations: []ChangeViolation{{"/payment/amount", "must be an integer", false}, {"", "is cut", true}}},
 		}}
 	awaitErrand(t, s, "dry-run", errandNone)
@@ -137,8 +139,8 @@ func TestADryRunIsBegunWatchedAndRead(t *testing.T) {
 	}
 	mustContain(t, page(t, s), "Compared up to position 5,678", "<strong>1,200</strong> appear", `href="/orders/a%2Fb"`, "changes, from message 3",
 		"/payment/amount", "&lt;b&gt;2", "nothing", "3 fields more", `href="/dead-letters/12"`, "no longer", "must be an integer", "the whole message", "is cut")
-	if strings.Contains(page(t, s), "vanish") {
-		t.Error("the page says what does not change")
+	if text := page(t, s); strings.Contains(text, "vanish") || strings.Contains(text, `href="/orders/c"`) {
+		t.Error("the page says what does not change, or leads to an order that is not there")
 	}
 }
 
@@ -160,6 +162,7 @@ func TestADryRunIsCancelledRefusedAndFails(t *testing.T) {
 	}
 	awaitErrand(t, s, "dry-run", errandCancelled)
 	mustContain(t, page(t, s), "cancelled")
+	mustContain(t, string(body(t, http.StatusConflict, replayPost(t, s, "/replay/dry-run/cancel", ""))), "No dry run is under way", `href="/replay"`)
 	for reason, err := range map[string]error{"Nothing is in service": Refusal{"Nothing is in service"}, "log says why": errors.New("secret")} {
 		body(t, http.StatusAccepted, replayPost(t, s, "/api/v1/replay/dry-run", ""))
 		r.done <- err
@@ -233,6 +236,13 @@ func TestWavesAreWatchedAndStop(t *testing.T) {
 		}
 	}
 	mustContain(t, string(body(t, http.StatusOK, operatorGet(t, s, "/replay?reason=invalid&place=/x"))), `value="/x"`)
+	for filter, link := range map[string]string{"reason=invalid&place=/x": "/replay?place=%2Fx&reason=invalid#waves", "text=x": "", "place=whole": "", "state=open": "/replay?#waves"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/dead-letters?"+filter, nil)
+		p, err := parseParams(r, filterNames...)
+		if err != nil || p.ofForm().wavesLink() != link {
+			t.Errorf("%s leads to %q, %v", filter, p.ofForm().wavesLink(), err)
+		}
+	}
 }
 
 func TestAReplayThatDidNothingSaysSo(t *testing.T) {

@@ -39,6 +39,7 @@ type lettersView struct {
 	MoreGroups  bool
 	Can         actions
 	First, Next string // links
+	Waves       string // link to retrying just these in waves; empty when that cannot be said there
 }
 
 // filterView is a filter as the fields of a form.
@@ -110,6 +111,9 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	view.State = f.State
 	if s.o.Operator != nil && len(letters) > 0 {
 		view.Can = possible(f.State)
+	}
+	if view.Can.Retry && s.o.Replays != nil {
+		view.Waves = p.wavesLink()
 	}
 	view.addGroups(g, f)
 	if next != nil {
@@ -222,6 +226,19 @@ func (p params) link(more ...string) string {
 		return lettersPath
 	}
 	return lettersPath + "?" + address.Encode()
+}
+
+// wavesLink returns the address of the form that retries what the filter finds in waves; empty when that form
+// does not know this filter.
+func (p params) wavesLink() string {
+	address := url.Values{}
+	for _, f := range p.fields() {
+		if f.Name != "reason" && f.Name != "place" || f.Value == wholeMessage {
+			return ""
+		}
+		address.Set(f.Name, f.Value)
+	}
+	return replayPath + "?" + address.Encode() + "#waves"
 }
 
 // fields are the parts of the filter that are set, as a form's fields.

@@ -50,7 +50,9 @@ func (s *Server) askToLogIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	next := r.URL.RequestURI()
 	if r.Method == http.MethodPost {
-		next = path.Dir(r.URL.Path)
+		if next = path.Dir(r.URL.Path); strings.HasPrefix(next, replayPath) {
+			next = replayPath
+		}
 	}
 	http.Redirect(w, r, "/login?"+url.Values{"next": {next}}.Encode(), http.StatusSeeOther)
 	return nil

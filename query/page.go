@@ -84,7 +84,12 @@ func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := newOrderView(o, e.body)
-	view.Operator = s.asker(r)
+	if view.Operator = s.asker(r); view.Operator != "" {
+		w.Header().Set("Cache-Control", "no-store") // nobody else may see this
+		if view.Source, err = s.readSourceView(r.Context(), uid, e); err != nil {
+			return err
+		}
+	}
 	return s.writePage(w, r, http.StatusOK, "order", view)
 }
 
@@ -193,6 +198,8 @@ type orderView struct {
 	Handling []field
 	JSONLink string // empty for the ids that no link can hold
 	JSON     string // indented; empty when it is too much for a page
+
+	Source *sourceView // for the operator
 }
 
 // itemLine is an item with its amounts made readable.
@@ -287,6 +294,8 @@ func (s *Server) newProblemView(r *http.Request, p problem) (name string, v prob
 	switch {
 	case v.Operator != "" && strings.HasPrefix(r.URL.Path, lettersPath):
 		v.Back, v.BackTo = backTo(r)
+	case v.Operator != "" && strings.HasPrefix(r.URL.Path, replayPath+"/"):
+		v.Back, v.BackTo = replayPath, "the replay"
 	case p.Status == http.StatusNotFound && uid != "":
 		v.Title, v.UID, v.Link = "No such order", uid, orderLink(uid)
 		if trimmed := strings.TrimSpace(uid); trimmed != uid && trimmed != "" {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -27,34 +28,59 @@ func idle(tb testing.TB, o Options) *Server {
 	return s
 }
 
+// What anybody may ask for. A route that is not named here must want the operator's token.
+var public = []string{
+	"GET /", "GET /orders", "GET /orders/{order_uid}", "GET /assets/{name}", "GET /login", "POST /login", "POST /logout",
+	"GET /api/v1/orders", "GET /api/v1/orders/{order_uid}", "GET /api/v1/stats", "GET /healthz", "GET /readyz", "GET /metrics",
+}
+
 func TestOperatorsPathsOpenToTheTokenAlone(t *testing.T) {
 	t.Parallel()
-	off, on := idle(t, Options{}), newServer(t, newProjection(t), Options{Tokens: []Token{{"ann", "right"}}})
+	p := newProjection(t)
+	p.mustProject(t, mustModel(t, "a"))
+	off, on := idle(t, Options{}), newRunning(t, p, Options{Tokens: []Token{{"ann", "right"}}})
+	open := slices.Clone(public)
 	for _, rt := range on.routes() {
-		if !strings.HasPrefix(rt.path, "/api/v1/dead-letters") {
+		name := rt.method + " " + rt.path
+		if i := slices.Index(open, name); i >= 0 {
+			open = slices.Delete(open, i, i+1)
 			continue
 		}
-		path := strings.ReplaceAll(rt.path, "{id}", "1")
-		if p := mustDecode[problem](t, http.StatusForbidden, do(t, off, rt.method, path, "Authorization", "Bearer ")); !strings.Contains(p.Fix, "ORDERBOX_OPERATOR_TOKEN") {
-			t.Errorf("%s is off: %+v", path, p)
+		path := strings.NewReplacer("{id}", "1", "{order_uid}", "a").Replace(rt.path)
+		refused := string(body(t, http.StatusForbidden, do(t, off, rt.method, path, "Authorization", "Bearer ")))
+		if !strings.Contains(refused, "ORDERBOX_OPERATOR_TOKEN") {
+			t.Errorf("%s is off: %s", name, refused)
 		}
 		for _, header := range [][]string{{}, {"Authorization", ""}, {"Authorization", "Bearer wrong"}, {"Authorization", "Bearer"},
 			{"Authorization", "Basic right"}, {"Authorization", "right"}, {"Cookie", cookieName + "=right"}} {
 			r := do(t, on, rt.method, path, header...)
+			if isPage(path) { // a person is asked to log in
+				body(t, http.StatusSeeOther, r)
+				to, err := url.Parse(r.Header.Get("Location"))
+				if err != nil || to.Path != "/login" {
+					t.Errorf("%s with %q leads to %s", name, header, to)
+				} else if next := do(t, on, "GET", to.Query().Get("next"), "Authorization", "Bearer right"); next.StatusCode == http.StatusMethodNotAllowed {
+					t.Errorf("%s leads to %s after a login", name, to.Query().Get("next"))
+				}
+				continue
+			}
 			body(t, http.StatusUnauthorized, r)
 			if !strings.HasPrefix(r.Header.Get("WWW-Authenticate"), "Bearer ") || r.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("%s with %q: headers %v", path, header, r.Header)
+				t.Errorf("%s with %q: headers %v", name, header, r.Header)
 			}
 		}
 		for _, scheme := range []string{"Bearer", "bearer"} {
 			r := do(t, on, rt.method, path, "Authorization", scheme+" right")
 			if r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden || r.StatusCode >= 500 {
-				t.Errorf("%s with the token: %d", path, r.StatusCode)
+				t.Errorf("%s with the token: %d", name, r.StatusCode)
 			}
 			if r.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("%s may be kept by caches", path)
+				t.Errorf("%s may be kept by caches", name)
 			}
 		}
+	}
+	if len(open) > 0 {
+		t.Errorf("there are no such routes: %q", open)
 	}
 }
 

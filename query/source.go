@@ -54,18 +54,27 @@ func (s *Server) orderSource(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	answer, err := s.sourceOf(r.Context(), uid, e)
+	if err != nil {
+		return err
+	}
+	return sendJSON(w, http.StatusOK, typeJSON, answer)
+}
+
+// sourceOf says where an order in the cache comes from.
+func (s *Server) sourceOf(ctx context.Context, uid string, e entry) (source, error) {
 	answer := source{OrderUID: uid}
-	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		answer.Message, answer.SchemaVersion, err = readSource(ctx, tx, uid)
 		return err
 	})
 	if err != nil {
-		return err
+		return source{}, err
 	}
 	if answer.Values, err = pointTo(nil, "", e.body); err != nil {
-		return fmt.Errorf("point to the values of the order at position %d: %w", e.position, err)
+		return source{}, fmt.Errorf("point to the values of the order at position %d: %w", e.position, err)
 	}
-	return sendJSON(w, http.StatusOK, typeJSON, answer)
+	return answer, nil
 }
 
 // A generation's base judges from the beginning, each schema that was adopted later from its place on.

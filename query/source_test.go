@@ -2,6 +2,7 @@ package query
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,6 +32,20 @@ func TestAnOrderSaysWhereEachOfItsValuesComesFrom(t *testing.T) {
 	}
 	if len(got.Values) != 39 || values["/delivery/city"] != `"Kiryat Mozkin"` || values["/items/0/price"] != "453" || got.Values[0].Pointer != "/order_uid" {
 		t.Errorf("%d values: %v", len(got.Values), values)
+	}
+	shown := operatorGet(t, s, "/orders/b%2Fc")
+	page := string(body(t, http.StatusOK, shown))
+	for _, part := range []string{"Where it comes from", "stan, channel orders</bdi>, sequence", "/delivery/city", "&#34;Kiryat Mozkin&#34;",
+		fmt.Sprint("message ", position, ", schema"), fmt.Sprintf(`href="/dead-letters/%d"`, position+1)} {
+		if !strings.Contains(page, part) {
+			t.Errorf("no %q on the page", part)
+		}
+	}
+	if shown.Header.Get("Cache-Control") != "no-store" {
+		t.Error("what only an operator may see may be kept by caches")
+	}
+	if strings.Contains(string(body(t, http.StatusOK, get(t, s, "/orders/b%2Fc"))), "Where it comes from") {
+		t.Error("anybody is told where an order comes from")
 	}
 	if r := get(t, s, path); r.StatusCode != http.StatusUnauthorized || strings.Contains(string(body(t, http.StatusUnauthorized, r)), "Kiryat") {
 		t.Errorf("without a token: %d", r.StatusCode)

@@ -81,7 +81,7 @@ func newChange(d verify.Diff) query.Change {
 
 func orderExamples(what string, orders []verify.OrderExample) (examples []query.ChangeExample) {
 	for _, o := range orders {
-		e := query.ChangeExample{Order: o.OrderUID, Message: cmp.Or(o.After, o.Before), More: o.MoreFields}
+		e := query.ChangeExample{Order: o.OrderUID, Stays: o.Before > 0 && o.After > 0, Message: cmp.Or(o.After, o.Before), More: o.MoreFields}
 		switch {
 		case o.Before == 0:
 			e.What = fmt.Sprintf("%s, from message %d", what, o.After)
