@@ -255,6 +255,8 @@ func TestAReplayThatDidNothingSaysSo(t *testing.T) {
 	if strings.Contains(page(t, s), "Nothing changes") {
 		t.Error("it is said too early")
 	}
+	body(t, http.StatusOK, replayPost(t, s, "/api/v1/replay/order", "")) // anew, while that one is watched
+	awaitErrand(t, s, "changes", errandRunning)
 	<-r.now
 	r.now <- Replay{InService: "generation_2", Previous: "generation_1"}
 	awaitErrand(t, s, "changes", errandDone)
