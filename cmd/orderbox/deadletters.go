@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // deadLettersCommand is what an operator does about messages that were refused, each in a file of its own.
@@ -161,16 +159,6 @@ func (v violation) where() string {
 		return wholeMessage
 	}
 	return plain(v.Pointer)
-}
-
-// plain is a text that came from a message, in part at least, without what a terminal would obey.
-func plain(text string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsGraphic(c) {
-			return c
-		}
-		return unicode.ReplacementChar
-	}, text)
 }
 
 // cut shortens a text to a width in characters; 0 is no limit.

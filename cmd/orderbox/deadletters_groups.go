@@ -52,7 +52,7 @@ func (c *groupLettersCommand) Run(ctx context.Context, s cli.Streams) error {
 		if err := json.Unmarshal(raw, &g); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.Out, "%8d  %-9s  %s\n", g.Count, g.Reason, plain(g.Sentence))
+		fmt.Fprintf(s.Out, "%8d  %-9s  %s\n", g.Count, plain(g.Reason), plain(g.Sentence))
 	}
 	if len(groups.Reasons) > 0 && len(groups.Places) > 0 {
 		fmt.Fprintln(s.Out)
@@ -65,7 +65,7 @@ func (c *groupLettersCommand) Run(ctx context.Context, s cli.Streams) error {
 		if err := json.Unmarshal(raw, &g); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.Out, "%8d  %-9s  %s\n", g.Count, g.Reason, violation{Pointer: g.Place}.where())
+		fmt.Fprintf(s.Out, "%8d  %-9s  %s\n", g.Count, plain(g.Reason), violation{Pointer: g.Place}.where())
 	}
 	return nil
 }

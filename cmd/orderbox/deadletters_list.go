@@ -75,19 +75,6 @@ func (c *listLettersCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 }
 
-// printLines prints the service's objects as it gave them, each on a line of its own.
-func printLines(w io.Writer, objects []json.RawMessage) error {
-	var b bytes.Buffer
-	for _, object := range objects {
-		if err := json.Compact(&b, object); err != nil {
-			return err
-		}
-		b.WriteByte('\n')
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
 // letterTable lists dead letters for people. A column is as wide as what was in it so far, for nobody knows
 // the next page.
 type letterTable struct {
@@ -115,7 +102,7 @@ func (t *letterTable) print(objects []json.RawMessage) error {
 		if len(l.Violations) > 0 {
 			where = l.Violations[0].where()
 		}
-		rows = append(rows, []string{strconv.FormatInt(l.ID, 10), stamp(l.ReceivedAt), l.State, l.Reason, cut(where, maxWhere), plain(l.Sentence)})
+		rows = append(rows, []string{strconv.FormatInt(l.ID, 10), stamp(l.ReceivedAt), plain(l.State), plain(l.Reason), cut(where, maxWhere), plain(l.Sentence)})
 	}
 	for _, row := range rows {
 		for i := range t.widths {

@@ -41,34 +41,34 @@ func (c *showLetterCommand) Run(ctx context.Context, s cli.Streams) error {
 // page is all that is known of a dead letter but the message itself.
 func (l letter) page() []byte {
 	var b bytes.Buffer
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line := lines(&b)
 	line("dead letter %d  %s, %s", l.ID, l.Reason, l.State)
-	line("  %s", plain(l.Sentence))
-	line("  %s\n", plain(l.Help))
+	line("  %s", l.Sentence)
+	line("  %s\n", l.Help)
 	line("received  %s, %d bytes", stamp(l.ReceivedAt), l.Size)
-	line("from      %s, channel %s, sequence %d, of %s", plain(l.Source), plain(l.Channel), l.Sequence, stamp(l.StampedAt))
+	line("from      %s, channel %s, sequence %d, of %s", l.Source, l.Channel, l.Sequence, stamp(l.StampedAt))
 	schema := ""
 	if l.Outdated {
 		schema = ", no longer the one in force: a retry may end otherwise"
 	}
-	line("schema    %s%s", plain(l.SchemaVersion), schema)
+	line("schema    %s%s", l.SchemaVersion, schema)
 	if l.First != nil {
 		line("first     message %d has the order", *l.First)
 	}
 	if l.Resolved != nil {
-		line("resolved  by the entry at position %d, order %s", *l.Resolved, plain(l.OrderUID))
+		line("resolved  by the entry at position %d, order %s", *l.Resolved, l.OrderUID)
 	}
 	line("\nwhat is wrong")
 	for _, v := range l.Violations {
-		line("  %s  %s (%s)", v.where(), plain(v.Message), plain(v.Keyword))
+		line("  %s  %s (%s)", v.where(), v.Message, v.Keyword)
 	}
 	if len(l.History) > 0 {
 		line("\nwhat was decided")
 	}
 	for _, d := range l.History {
-		line("  %s  %s by %s%s", stamp(d.At), d.Kind, plain(d.By), d.became())
+		line("  %s  %s by %s%s", stamp(d.At), d.Kind, d.By, d.became())
 		if d.Note != "" {
-			line("      %s", plain(d.Note))
+			line("      %s", d.Note)
 		}
 	}
 	return b.Bytes()

@@ -190,7 +190,7 @@ func printDeep(w io.Writer, d *deepReport) error {
 	}
 	_, err := fmt.Fprintf(w, "served answers: %d compared, %d different, %d missing\n", d.Served.Compared, d.Served.Different, d.Served.Missing)
 	for _, uid := range d.Served.Examples {
-		fmt.Fprintf(w, "    order %s is served otherwise\n", uid)
+		fmt.Fprintf(w, "    order %s is served otherwise\n", plain(uid))
 	}
 	return err
 }

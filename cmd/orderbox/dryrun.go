@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -33,9 +32,7 @@ func (c *replayCommand) dryRun(ctx context.Context, s cli.Streams, pool *pgxpool
 		return cli.Try(err, "orderbox replay --help")
 	}
 	if c.JSON {
-		e := json.NewEncoder(s.Out)
-		e.SetIndent("", "  ")
-		return e.Encode(diff)
+		return printJSON(s.Out, diff)
 	}
 	return printChange(s.Out, newChange(diff))
 }
@@ -115,7 +112,7 @@ func messageExamples(what string, messages []verify.MessageExample) (examples []
 
 // printChange says what changes: counts first, then examples.
 func printChange(w io.Writer, c query.Change) error {
-	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	line := lines(w)
 	line("compared up to position %d", c.At)
 	if len(c.Counts) == 0 {
 		_, err := fmt.Fprintln(w, "nothing changes: every row is the same")

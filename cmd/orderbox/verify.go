@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -70,9 +68,7 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 		}
 	}
 	if c.JSON {
-		e := json.NewEncoder(s.Out)
-		e.SetIndent("", "  ")
-		err = e.Encode(full)
+		err = printJSON(s.Out, full)
 	} else {
 		err = printReport(s.Out, full)
 	}
@@ -90,9 +86,7 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 }
 
 func printReport(w io.Writer, r verified) error {
-	line := func(format string, args ...any) {
-		fmt.Fprintf(w, format+"\n", args...)
-	}
+	line := lines(w)
 	line("received      %10d", r.Received)
 	line("  orders      %10d", r.Orders)
 	line("  duplicates  %10d", r.Duplicates)
