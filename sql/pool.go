@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,6 +26,9 @@ func confirmDurably(ctx context.Context, conn *pgx.Conn) error {
 // works on a generation puts it in front.
 func Open(ctx context.Context, url, application string, conns int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("the database URL names a file that cannot be read: %w", file)
+	}
 	if err != nil {
 		return nil, errors.New("the database URL cannot be parsed; it looks like postgres://user:password@host:5432/database") // pgx's text may quote the password
 	}

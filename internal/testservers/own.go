@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"orderbox/internal/local"
@@ -135,4 +136,24 @@ func Dir(tb testing.TB) string {
 		}
 	})
 	return dir
+}
+
+// Secure starts the server again so that it also talks TLS, with a certificate of an authority's for 127.0.0.1.
+func (p *OwnedPostgres) Secure(a *Authority) {
+	p.tb.Helper()
+	cert, key := a.Issue()
+	data, err := os.Stat(filepath.Join(p.options.Dir, "data"))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	// The server reads no key that others than itself can.
+	owner := data.Sys().(*syscall.Stat_t)
+	for _, file := range []string{cert, key} {
+		if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+			p.tb.Fatal(err)
+		}
+	}
+	p.Stop()
+	p.options.Settings = map[string]string{"ssl": "on", "ssl_cert_file": cert, "ssl_key_file": key}
+	p.Start()
 }
