@@ -27,7 +27,7 @@ func (x *projection) project(ctx context.Context, judged []judgement) error {
 		return x.project(ctx, judged[half:])
 	case judged[0].dead != nil:
 		// Not even the refusal can be stored: no message can be guilty of that.
-		return fmt.Errorf("store a dead letter: %w", err)
+		return fmt.Errorf("store the dead letter at position %d: SQLSTATE %s", judged[0].position, sqlState(err)) // its text may quote data
 	default:
 		x.log.Error("the database refused an order that passed the schema",
 			"position", judged[0].position, "sqlstate", sqlState(err))

@@ -149,6 +149,9 @@ func serverArguments(o PostgresOptions, data string, port int) []string {
 		"log_timezone":            "UTC",
 		"timezone":                "UTC",
 		"cluster_name":            "orderbox",
+		// An error's details and its statement quote rows, and rows are people's data.
+		"log_error_verbosity":     "terse",
+		"log_min_error_statement": "panic",
 	}
 	if !o.Durable {
 		settings["fsync"] = "off"

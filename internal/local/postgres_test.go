@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 func TestPostgresKeepsDataAcrossStarts(t *testing.T) {
@@ -31,6 +33,26 @@ func TestPostgresKeepsDataAcrossStarts(t *testing.T) {
 	}
 	if got := mustQuery(t, second, "select datcollate || ' ' || pg_encoding_to_char(encoding) from pg_database where datname = 'postgres'"); got != "C UTF8" {
 		t.Errorf("the database sorts and encodes by %s", got)
+	}
+}
+
+func TestPostgresLogsNoRows(t *testing.T) {
+	t.Parallel()
+	dir := openDir(t)
+	p := mustStart(t, PostgresOptions{Dir: dir})
+	mustQuery(t, p, "create table people (name text primary key)")
+	mustQuery(t, p, "insert into people values ('Zyxwvut')")
+	conn, err := pgx.Connect(t.Context(), p.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "insert into people values ('Zyxwvut')"); err == nil {
+		t.Fatal("the same twice")
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "postgres.log"))
+	if err != nil || !strings.Contains(string(log), "people_pkey") || strings.Contains(string(log), "Zyxwvut") {
+		t.Errorf("%v, the log says\n%s", err, log)
 	}
 }
 
