@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,6 +103,8 @@ func (a operatorAPI) ask(ctx context.Context, method, path string, query url.Val
 	switch {
 	case ctx.Err() != nil:
 		return nil, cli.Try(errors.New("broken off: what the service was asked to do it may do all the same"), "orderbox dead-letters list --state any")
+	case distrusts(err) != nil:
+		return nil, distrusts(err)
 	case isUnreached(err):
 		return nil, cli.Try(fmt.Errorf("no service answers at %s", a.base), "orderbox up, or --url and ORDERBOX_URL name one that runs")
 	case err != nil:
@@ -111,6 +114,16 @@ func (a operatorAPI) ask(ctx context.Context, method, path string, query url.Val
 		return nil, a.refusal(response.StatusCode, body)
 	}
 	return body, nil
+}
+
+// distrusts is what there is to say when a service's certificate was not accepted; nil for any other error.
+func distrusts(err error) error {
+	refused, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if !ok {
+		return nil
+	}
+	return cli.Try(fmt.Errorf("the service's certificate is not trusted: %w", refused.Err),
+		"SSL_CERT_FILE=FILE with the authority that signed it, or the name that it is for in --url")
 }
 
 // isUnreached says that a question never arrived.

@@ -26,7 +26,11 @@ const readyPoll = 200 * time.Millisecond
 
 // Run asks until the service is ready or the wait is over, at least once.
 func (c *readyCommand) Run(ctx context.Context, s cli.Streams) error {
-	if err := waitReady(ctx, c.URL, c.Wait); err != nil {
+	err := waitReady(ctx, c.URL, c.Wait)
+	if distrusts(err) != nil {
+		return distrusts(err)
+	}
+	if err != nil {
 		return cli.Try(err, "orderbox ready --wait 30s, or look at "+c.URL+"/readyz")
 	}
 	fmt.Fprintln(s.Out, "ready")
@@ -56,6 +60,9 @@ func askReady(ctx context.Context, url string) error {
 		return err
 	}
 	response, err := http.DefaultClient.Do(request)
+	if distrusts(err) != nil {
+		return err
+	}
 	if err != nil {
 		return errors.New("no service answers at " + url)
 	}

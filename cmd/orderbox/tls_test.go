@@ -74,6 +74,18 @@ func TestWithACertificateThereIsHTTPSAlone(t *testing.T) {
 	if _, err := trusting(t, testservers.NewAuthority(t), tls.VersionTLS13).Get("https://" + address + "/healthz"); err == nil {
 		t.Error("this test checks no certificate")
 	}
+	commands := [][]string{{"ready", "--url", "https://" + address}, {"dead-letters", "list", "--url", "https://" + address, "--operator-token", token}}
+	for _, args := range commands {
+		args = append(args, "--data", t.TempDir())
+		if code, _, errs := runOrderbox(t.Context(), args...); code != 1 || !strings.Contains(errs, "\ntry: SSL_CERT_FILE=FILE") {
+			t.Errorf("%s, without the authority: exit code %d, %s", args[0], code, errs)
+		}
+		asked := mustProgram(t, []string{"SSL_CERT_FILE=" + authority.File}, args...)
+		asked.cmd.Wait() // nothing is projected, so it has nothing good to say
+		if said := asked.log.String(); !strings.Contains(said, "not ready") && !strings.Contains(said, "Nothing has been projected") {
+			t.Errorf("%s, with the authority: %s", args[0], said)
+		}
+	}
 	if !strings.Contains(p.log.String(), "https://"+address) {
 		t.Error("the log names another address")
 	}
