@@ -257,7 +257,7 @@ func TestRollingRestartFailsNoLookup(t *testing.T) {
 	})
 	cancel()
 	looking.Wait()
-	t.Logf("%d lookups answered, none failed, in %d restarts", b.answered.Load(), rounds*len(b.replicas))
+	t.Logf("%d lookups answered in %d restarts", b.answered.Load(), rounds*len(b.replicas))
 	if r := mustCheck(t, db.ServiceURL); r.Gaps != 0 {
 		t.Errorf("gaps %+v", r.GapRanges)
 	}
