@@ -44,6 +44,9 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 	// One statement outside a transaction is a transaction of its own.
 	tag, err := b.pool.Exec(ctx, appendMessagesSQL, sources, channels, sequences, stamps, payloads)
 	if err != nil {
+		// Connections keep what was wrong when they were made: a setting of the role, a server that is no longer
+		// the primary. The next attempt has new ones.
+		b.pool.Reset()
 		return 0, fmt.Errorf("append %d messages: %w", len(messages), err)
 	}
 	b.notify(ctx)

@@ -28,7 +28,8 @@ type Options struct {
 	// replica is started again, or what it had not acknowledged arrives only after AckWait.
 	ClientID string
 	// Batch is how many messages share a commit at most (default 2048). The broker delivers up to
-	// twice as many without acknowledgement: one batch that commits and one that gathers.
+	// twice as many without acknowledgement, one batch that commits and one that gathers, or fewer where
+	// so many of the largest that it permits would not fit into memory: 256 where that is 1 MiB.
 	Batch int
 	// AckWait is after how long the broker delivers again what was not acknowledged; whole seconds
 	// (default 30 s).
@@ -40,7 +41,7 @@ type Options struct {
 
 const (
 	maxHandBytes   = 256 << 20
-	maxBatchBytes  = 64 << 20
+	maxBatchBytes  = 16 << 20
 	appendTimeout  = 30 * time.Second
 	finishDeadline = 5 * time.Second
 )

@@ -90,12 +90,21 @@ func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
 		stan.DurableName(group),
 		stan.SetManualAckMode(),
 		stan.AckWait(g.o.AckWait),
-		stan.MaxInflight(2*g.o.Batch),
+		stan.MaxInflight(g.inFlight(conn.NatsConn().MaxPayload())),
 		stan.DeliverAllAvailable()) // counts only for a durable that the broker does not know
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("subscribe to %s: %w", g.o.Channel, err), conn.Close())
 	}
 	return conn, nil
+}
+
+// inFlight is how many messages the broker may deliver without acknowledgement: as many as fit the hand even
+// if each is as large as the broker permits. So none is dropped for want of room, to come again only after
+// AckWait, and what STAN's client buffers is bounded as the hand is. Where the broker permits very large ones,
+// there are still enough for a commit to be worth it, and the hand may drop some.
+func (g *Ingester) inFlight(maxPayload int64) int {
+	const enough = 128
+	return min(2*g.o.Batch, max(enough, int(maxHandBytes/max(1, maxPayload))))
 }
 
 // receive is STAN's callback, called by one goroutine a session. It never blocks.

@@ -15,7 +15,8 @@
 // checkpoint that this projector knows; whoever is not sure whether a commit went through, starts over
 // by reading the checkpoint.
 //
-// Concurrency. One projector works at a time for each of the two generations; others stand by (lead.go).
+// Concurrency. One projector works at a time for each of the two generations; others stand by, and end one
+// that hangs (lead.go).
 //
 //	                     ┌─ no connection, or any error of the world: pause, begin anew ─┐
 //	                     ▼                                                               │

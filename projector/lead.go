@@ -30,6 +30,7 @@ const tryLeadSQL = `select pg_try_advisory_lock(hashtext($1))`
 func lead(ctx context.Context, pool *pgxpool.Pool, lock string, standby func()) (*pgx.Conn, error) {
 	connecting, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
+	pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
 	pooled, err := pool.Acquire(connecting)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)

@@ -36,7 +36,7 @@ type Options struct {
 }
 
 const (
-	maxBatchBytes = 32 << 20
+	maxBatchBytes = 16 << 20
 	// readTimeout and writeTimeout turn a network that was silently cut into an error.
 	readTimeout  = 30 * time.Second
 	writeTimeout = time.Minute

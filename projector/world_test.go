@@ -40,8 +40,9 @@ func TestProjectingGoesOnWhenNobodyCanBeNotified(t *testing.T) {
 	h := newHouse(t)
 	h.mustExec(t, `revoke execute on function pg_notify(text, text) from public`)
 	h.receive(t, mustModelFile(t))
-	h.start(t, 50)
+	stop := h.start(t, 50)
 	h.await(t)
+	stop() // after what it has to say
 	if n := strings.Count(h.log.String(), "cannot be notified"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}

@@ -37,14 +37,22 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController through.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// send answers with a body, whole. What else the header says is set before.
-func send(w http.ResponseWriter, status int, contentType string, body []byte) error {
+// send answers with a body, whole, of which the parts may be shared. What else the header says is set before.
+func send(w http.ResponseWriter, status int, contentType string, parts ...[]byte) error {
+	length := 0
+	for _, part := range parts {
+		length += len(part)
+	}
 	header := w.Header()
 	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
-	_, err := w.Write(body)
-	return err
+	for _, part := range parts {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sendJSON answers with v.

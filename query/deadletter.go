@@ -116,6 +116,11 @@ func (s *Server) deadLetterPayload(w http.ResponseWriter, r *http.Request) error
 		}
 		name += "-" + p.text("entry")
 	}
+	done, err := s.takePlace(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	var payload []byte
 	err = s.query(r.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
 		payload, err = readPayload(ctx, tx, id, position)

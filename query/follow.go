@@ -67,6 +67,7 @@ func (f *follower) run(ctx context.Context) {
 		for {
 			more, err := f.read(ctx)
 			if err != nil {
+				f.pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
 				return err
 			}
 			works()
@@ -346,6 +347,7 @@ func readItems(answers pgx.BatchResults, chunk []row, complete func(row)) error 
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		for chunk[0].position < position {
 			complete(chunk[0])
+			chunk[0] = row{} // or all the items of the chunk would be in memory
 			chunk = chunk[1:]
 		}
 		chunk[0].order.Items = append(chunk[0].order.Items, i)

@@ -84,21 +84,20 @@ func (s *Server) latestJSON(w http.ResponseWriter, r *http.Request) error {
 	more := len(entries) > limit
 	entries = entries[:min(limit, len(entries))]
 
-	body := []byte(`{"orders":[`)
+	// The orders are sent out of the cache: a hundred large ones for each of many slow clients would not fit.
+	parts := [][]byte{[]byte(`{"orders":[`)}
 	for i, e := range entries {
 		if i > 0 {
-			body = append(body, ',')
+			parts = append(parts, []byte{','})
 		}
-		body = append(body, e.body...)
+		parts = append(parts, e.body)
 	}
-	body = append(body, `],"next":`...)
+	next := "null"
 	if more {
-		body = strconv.AppendQuote(body, strconv.FormatInt(entries[limit-1].position, 10))
-	} else {
-		body = append(body, "null"...)
+		next = strconv.Quote(strconv.FormatInt(entries[limit-1].position, 10))
 	}
-	body = append(body, '}', '\n')
+	parts = append(parts, []byte(`],"next":`+next+"}\n"))
 
 	w.Header().Set("Cache-Control", "no-cache")
-	return send(w, http.StatusOK, typeJSON, body)
+	return send(w, http.StatusOK, typeJSON, parts...)
 }

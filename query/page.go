@@ -112,7 +112,7 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
 	} else {
 		var view problemView
 		name, view = s.newProblemView(r, p)
-		err = s.writePage(w, r, p.Status, name, view)
+		err = s.sendPage(w, r, p.Status, name, view) // small, and perhaps about there being no place
 	}
 	if err == nil {
 		return
@@ -125,6 +125,15 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
 // unless the header says otherwise already, and asks each time whether it is still so: the home page asks
 // every few seconds, to show what is new.
 func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
+	done, err := s.takePlace(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.sendPage(w, r, status, name, view)
+}
+
+func (s *Server) sendPage(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
 	body, err := s.site.Render(name, view)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/semaphore"
 
 	"orderbox/static"
 )
@@ -62,6 +63,8 @@ type Server struct {
 	changed *errand[Change]
 	ramped  *errand[ramped]
 	pacer   pacer
+
+	pages *semaphore.Weighted // places for those that are being made and sent
 }
 
 // New checks the options and returns a server that reads from pool, of which it needs two connections and
@@ -85,7 +88,7 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses()}
+	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), pages: semaphore.NewWeighted(maxPages)}
 	s.follower = newFollower(pool, s.log, o.Poll)
 	s.starts = make(chan func(context.Context), maxErrands)
 	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)

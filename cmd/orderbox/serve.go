@@ -41,6 +41,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 	log := c.logger(s)
+	heedMemoryLimit(log)
 	tokens, err := c.tokens(log)
 	if err != nil {
 		return err
@@ -64,6 +65,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 			return err
 		}
 		defer st.listener.Close()
+		st.listener = limitConnections(st.listener, c.MaxConnections, log)
 		log.Info("listening", "url", c.scheme()+"://"+st.listener.Addr().String())
 	}
 	if err := st.run(ctx); err != nil {

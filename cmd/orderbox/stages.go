@@ -113,6 +113,9 @@ func (s *stages) waitForDatabase(ctx context.Context) error {
 		if errors.Is(err, sql.ErrNotMigrated) || errors.Is(err, sql.ErrEncoding) {
 			unfit, err = err, nil
 		}
+		if err != nil {
+			pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
+		}
 		return err
 	})
 	return unfit

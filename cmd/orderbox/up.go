@@ -71,6 +71,7 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 	defer listener.Close()
+	listener = limitConnections(listener, c.MaxConnections, log)
 
 	postgres, err := local.StartPostgres(ctx, local.PostgresOptions{
 		Dir: filepath.Join(c.Data, "postgres"), Port: c.PostgresPort, Durable: true, Log: log})

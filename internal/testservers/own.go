@@ -2,10 +2,12 @@ package testservers
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -20,10 +22,14 @@ type OwnedPostgres struct {
 	server  *local.Postgres
 }
 
-// OwnPostgres starts a PostgreSQL server for this test alone. It ends with the test.
-func OwnPostgres(tb testing.TB) *OwnedPostgres {
+// OwnPostgres starts a PostgreSQL server for this test alone, with settings as name=value. It ends with the test.
+func OwnPostgres(tb testing.TB, settings ...string) *OwnedPostgres {
 	tb.Helper()
-	p := &OwnedPostgres{tb: tb, options: local.PostgresOptions{Dir: filepath.Join(Dir(tb), "postgres")}}
+	p := &OwnedPostgres{tb: tb, options: local.PostgresOptions{Dir: filepath.Join(Dir(tb), "postgres"), Settings: map[string]string{}}}
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		p.options.Settings[name] = value
+	}
 	p.Start()
 	p.options.Port = p.server.Port() // the next starts take the same
 	tb.Cleanup(p.Stop)
@@ -64,6 +70,88 @@ func (p *OwnedPostgres) Crash() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = p.server.Stop(ctx) // the error says that it had no time
+}
+
+// Log returns what the server has logged so far.
+func (p *OwnedPostgres) Log() string {
+	p.tb.Helper()
+	log, err := os.ReadFile(filepath.Join(p.options.Dir, "postgres.log"))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	return string(log)
+}
+
+// SmallDisk makes a disk of so many bytes in memory that belongs to the server's user, and returns where it is
+// mounted. It takes root; others skip the test.
+func (p *OwnedPostgres) SmallDisk(bytes int64) (dir string) {
+	p.tb.Helper()
+	dir = filepath.Join(Dir(p.tb), "disk")
+	data, err := os.Stat(filepath.Join(p.options.Dir, "data"))
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	owner := data.Sys().(*syscall.Stat_t)
+	options := fmt.Sprintf("size=%d,mode=0700,uid=%d,gid=%d", bytes, owner.Uid, owner.Gid)
+	if err := syscall.Mount("none", dir, "tmpfs", 0, options); err != nil {
+		p.tb.Skipf("no small disk can be mounted: %v", err)
+	}
+	p.tb.Cleanup(func() {
+		p.Stop() // it works there
+		if err := syscall.Unmount(dir, 0); err != nil {
+			p.tb.Error(err)
+		}
+	})
+	return dir
+}
+
+// Pause stops the server's processes where they are, as kill -STOP does: connections stay, and nothing answers.
+// They go on with Resume, or when the test ends.
+func (p *OwnedPostgres) Pause() {
+	p.tb.Helper()
+	p.tb.Cleanup(p.Resume) // before Stop, which they would not hear
+	p.signal(syscall.SIGSTOP)
+}
+
+// Resume lets the processes go on.
+func (p *OwnedPostgres) Resume() {
+	p.tb.Helper()
+	p.signal(syscall.SIGCONT)
+}
+
+// signal reaches the postmaster first, so that it starts no more while its children are gone through.
+func (p *OwnedPostgres) signal(s syscall.Signal) {
+	p.tb.Helper()
+	text, err := os.ReadFile(filepath.Join(p.options.Dir, "data", "postmaster.pid"))
+	if err != nil {
+		p.tb.Fatalf("find the test's PostgreSQL: %v", err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	postmaster, err := strconv.Atoi(first)
+	if err == nil {
+		err = syscall.Kill(postmaster, s)
+	}
+	if err != nil {
+		p.tb.Fatalf("signal the test's PostgreSQL: %v", err)
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		p.tb.Skipf("processes are not to be seen in /proc: %v", err)
+	}
+	for _, name := range stats {
+		stat, _ := os.ReadFile(name) // it may have ended
+		// pid (name) state parent …, and a name may hold anything.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if len(fields) < 2 || fields[1] != first {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+			syscall.Kill(pid, s)
+		}
+	}
 }
 
 // OwnedBroker is a STAN server of one test, which stops and starts it as it likes. Its methods fail the
