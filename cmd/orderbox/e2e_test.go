@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
@@ -35,7 +36,8 @@ func servedModel(tb testing.TB) string {
 // mustPublish publishes payloads, at most rate a second unless that is 0, and fails unless every one is confirmed.
 func mustPublish(tb testing.TB, natsURL, cluster, channel string, rate float64, payloads ...[]byte) {
 	tb.Helper()
-	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel, Rate: rate})
+	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel, Rate: rate,
+		AckWait: 10 * time.Minute}) // on a busy machine a shorter one publishes twice
 	if err != nil {
 		tb.Fatal(err)
 	}
