@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -100,11 +102,7 @@ func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(con
 	case Cut:
 		return func(ctx context.Context) error { return w.connect(ctx, s) }, w.disconnect(ctx, s)
 	case Restart:
-		seconds := int(stopTimeout.Seconds())
-		if _, err := w.engine.ContainerRestart(ctx, id, client.ContainerRestartOptions{Timeout: &seconds}); err != nil {
-			return nil, err
-		}
-		return nothing, s.wait(ctx)
+		return nothing, w.restart(ctx, s)
 	case Wipe:
 		if err := s.remove(); err != nil {
 			return nil, err
@@ -133,14 +131,46 @@ func (w *World) disconnect(ctx context.Context, s *server) error {
 	})
 }
 
+// connect leaves alone the links that a container made meanwhile was given with its birth.
 func (w *World) connect(ctx context.Context, s *server) error {
+	there, err := s.container.Networks(ctx)
+	if err != nil {
+		return err
+	}
 	return eachLink(s, func(link *testcontainers.DockerNetwork) error {
+		if slices.Contains(there, link.Name) {
+			return nil
+		}
 		_, err := w.engine.NetworkConnect(ctx, link.ID, client.NetworkConnectOptions{
 			Container:      s.container.GetContainerID(),
 			EndpointConfig: &network.EndpointSettings{Aliases: []string{s.name}},
 		})
 		return err
 	})
+}
+
+// stopTimeout is how long a server may take to stop in an orderly way: as long as compose.yaml gives it.
+const stopTimeout = 30 * time.Second
+
+// killed is the exit code of what did not stop by itself.
+const killed = 128 + 9
+
+func (w *World) restart(ctx context.Context, s *server) error {
+	id, seconds := s.container.GetContainerID(), int(stopTimeout.Seconds())
+	if _, err := w.engine.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds}); err != nil {
+		return err
+	}
+	state, err := s.container.State(ctx)
+	if err != nil {
+		return err
+	}
+	if state.ExitCode == killed {
+		return fmt.Errorf("it had not stopped after %v", stopTimeout)
+	}
+	if _, err := w.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return err
+	}
+	return s.wait(ctx)
 }
 
 func eachLink(s *server, do func(*testcontainers.DockerNetwork) error) error {

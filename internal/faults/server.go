@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -204,6 +203,3 @@ func choosePort() (uint16, error) {
 	}
 	return 0, fmt.Errorf("no free port between %d and %d", first, last)
 }
-
-// stopTimeout is how long a server may take to stop in an orderly way.
-const stopTimeout = 10 * time.Second
