@@ -55,7 +55,7 @@ func (r *run) report(command string) string {
 	row("lookups that were told that there is no such order (yet)", "%s", thousands(r.lookups.notFound.Load()))
 	row("lookups answered while a fault was under way", "%s", thousands(r.lookups.during.Load()))
 	row("lookups without an answer, at a replica that was killed, paused or restarting", "%s", thousands(r.lookups.silent.Load()))
-	row("lookups without an answer or with a wrong one, elsewhere", "0")
+	row("lookups without an answer elsewhere, or with a wrong one, and all other problems", "%d", len(r.problems.lines()))
 	row("order_uids read back from the replicas at the end, and right", "%s", thousands(int64(len(l.ledger.orders))))
 
 	fmt.Fprintf(&b, "\nOf the messages, as published, %s were to be orders, %s duplicates, and %s rubbish or conflicts; what was published once more "+
