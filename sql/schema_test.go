@@ -109,3 +109,16 @@ func TestADatabaseWithoutTablesIsRecognised(t *testing.T) {
 		t.Errorf("%v, want ErrNotMigrated", err)
 	}
 }
+
+// The balance is asked for every few seconds, and compiling it took longer than counting.
+func TestNoQueryIsCompiled(t *testing.T) {
+	t.Parallel()
+	pool := testservers.Open(t, testservers.Database(t).ReaderURL, 1)
+	var jit string
+	if err := pool.QueryRow(t.Context(), `select current_setting('jit')`).Scan(&jit); err != nil {
+		t.Fatal(err)
+	}
+	if jit != "off" {
+		t.Errorf("jit is %s", jit)
+	}
+}
