@@ -139,7 +139,8 @@ func (c *conductor) end(ctx context.Context, h happened, heal func(context.Conte
 	deadline := healed.Add(patience)
 	for !c.recovered(ctx, h, decided) {
 		if ctx.Err() != nil || time.Now().After(deadline) {
-			c.problems.add("the service did not come back by itself", "after fault %d (%v)", h.number, h)
+			c.problems.add("the service did not come back by itself", "after fault %d (%v): %d messages are decided, %d were at its end, and %d are confirmed",
+				h.number, h, c.decided.Load(), decided, c.load.confirmed.Load())
 			c.stop()
 			return
 		}
