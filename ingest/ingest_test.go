@@ -337,3 +337,15 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Errorf("too much is told: %v", err)
 	}
 }
+
+func TestNoMoreIsInFlightThanFitsTheHand(t *testing.T) {
+	g, err := New(nil, Options{URL: "nats://127.0.0.1:1", Cluster: "c", Channel: "c", ClientID: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for maxPayload, want := range map[int64]int{1 << 10: 4096, 1 << 20: 256, 8 << 20: 128, 0: 4096} {
+		if n := g.inFlight(maxPayload); n != want {
+			t.Errorf("%d messages of up to %d bytes are in flight, want %d", n, maxPayload, want)
+		}
+	}
+}
