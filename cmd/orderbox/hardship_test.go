@@ -28,6 +28,8 @@ type hardship struct {
 	// begin brings it about for whoever is connected or connects, and returns what ends it for those who connect
 	// from then on: what a connection has by then it keeps.
 	begin func(t *testing.T, admin *pgx.Conn) (end func())
+	// during, if any, is done when messages wait.
+	during func(t *testing.T, admin *pgx.Conn)
 }
 
 // mustExec executes statements as the superuser.
@@ -52,14 +54,14 @@ func inRole(set, reset string) func(*testing.T, *pgx.Conn) func() {
 
 func hardships(disk string) []hardship {
 	return []hardship{
-		{"read-only", "25006", false, inRole(`set default_transaction_read_only = on`, `reset default_transaction_read_only`)},
-		{"no statement has the time", "57014", false, inRole(`set statement_timeout = '1ms'`, `reset statement_timeout`)},
-		{"no connection is left", "53300", true, inRole(`connection limit 0`, `connection limit -1`)},
+		{"read-only", "25006", false, inRole(`set default_transaction_read_only = on`, `reset default_transaction_read_only`), nil},
+		{"no statement has the time", "57014", false, inRole(`set statement_timeout = '1ms'`, `reset statement_timeout`), nil},
+		{"no connection is left", "53300", true, inRole(`connection limit 0`, `connection limit -1`), nil},
 		{"somebody holds the log", "55P03", false, func(t *testing.T, admin *pgx.Conn) func() {
 			mustExec(t, admin, `alter role orderbox set lock_timeout = '50ms'`, terminateAll, `begin`, `lock table inbox in share mode`)
 			return func() { mustExec(t, admin, `rollback`, `alter role orderbox reset lock_timeout`) }
-		}},
-		{"deadlock", "40P01", false, deadlock},
+		}, nil},
+		{"deadlock", "40P01", false, deadlock, closeDeadlock},
 		{"connections are ended again and again", "57P01", false, func(t *testing.T, admin *pgx.Conn) func() {
 			for range 20 {
 				testservers.Eventually(t, "there is a connection to end", func() bool {
@@ -68,12 +70,12 @@ func hardships(disk string) []hardship {
 				})
 			}
 			return func() {}
-		}},
+		}, nil},
 		{"no lock is left", "53200", false, func(t *testing.T, admin *pgx.Conn) func() {
 			mustExec(t, admin, `do $$ begin for i in 1..1000000 loop perform pg_advisory_lock(i); end loop;
 				exception when out_of_memory then null; end $$`)
 			return func() { mustExec(t, admin, `select pg_advisory_unlock_all()`) }
-		}},
+		}, nil},
 		{"the disk is full", "53100", false, func(t *testing.T, _ *pgx.Conn) func() {
 			ballast := filepath.Join(disk, "ballast")
 			fillDisk(t, ballast)
@@ -82,16 +84,36 @@ func hardships(disk string) []hardship {
 					t.Error(err)
 				}
 			}
-		}},
+		}, nil},
 	}
 }
 
-// deadlock waits until an append waits for this session's lock, and then asks for what the append has.
+// deadlock holds the lock that appenders take last.
 func deadlock(t *testing.T, admin *pgx.Conn) func() {
-	mustExec(t, admin, `set deadlock_timeout = '1min'`, `begin`, `select pg_advisory_xact_lock(hashtext('orderbox inbox'))`)
+	mustExec(t, admin, `alter role orderbox set deadlock_timeout = '3s'`, terminateAll, `set deadlock_timeout = '1min'`,
+		`begin`, `select pg_advisory_xact_lock(hashtext('orderbox inbox'))`)
 	return func() {
-		mustExec(t, admin, `lock table inbox in share mode`, `rollback`, `reset deadlock_timeout`)
+		mustExec(t, admin, `rollback`, `reset deadlock_timeout`, `alter role orderbox reset deadlock_timeout`)
 	}
+}
+
+// closeDeadlock asks for what an append has that waits for the other lock. Only one that began to wait just now
+// will still look whether it waits in a circle.
+func closeDeadlock(t *testing.T, admin *pgx.Conn) {
+	mustExec(t, admin, terminateAll)
+	const waitsSQL = `
+		select exists (
+			select from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
+			where l.locktype = 'advisory' and not l.granted and clock_timestamp() - a.query_start < interval '1 s')`
+	testservers.Eventually(t, "an append begins to wait", func() bool {
+		var waits bool
+		// pg_stat_activity is the same for the length of a transaction otherwise.
+		if _, err := admin.Exec(t.Context(), `select pg_stat_clear_snapshot()`); err != nil {
+			return false
+		}
+		return admin.QueryRow(t.Context(), waitsSQL).Scan(&waits) == nil && waits
+	})
+	mustExec(t, admin, `lock table inbox in share mode`)
 }
 
 func fillDisk(t *testing.T, ballast string) {
@@ -138,14 +160,8 @@ func TestHardshipsOfTheDatabaseAreWaitedOut(t *testing.T) {
 			}
 			mustPublish(t, broker.URL, broker.Cluster, channel, 0, payloads...)
 			messages += int64(len(payloads))
-			if h.code == "40P01" {
-				testservers.Eventually(t, "an append waits", func() bool {
-					var waits bool
-					err := admin.QueryRow(t.Context(), `select exists (select from pg_locks where locktype = 'advisory' and not granted)`).Scan(&waits)
-					return err == nil && waits
-				})
-				end()
-				end = func() {}
+			if h.during != nil {
+				h.during(t, admin)
 			}
 			testservers.Eventually(t, "the service gets "+h.code, func() bool { return strings.Contains(postgres.Log()[before:], "\n"+h.code+" ") })
 			if code, body := get(t, order, ""); code != http.StatusOK || body != servedModel(t) {
