@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// storing marks an error as that of a statement that stores a message's data. No other can be a message's
+// storing marks an error as that of a statement that takes a message's data. No other can be a message's
 // fault: a commit or a notification fails with the same codes when the server is at its limits.
 type storing struct{ error }
 
@@ -26,7 +26,8 @@ func blamesMessage(err error) bool {
 	case "22", // data exception: out of range, invalid byte sequence, …
 		"23", // integrity constraint violation
 		"P0", // raised by a trigger
-		"44": // with check option violation
+		"44", // with check option violation
+		"54": // beyond a limit of the server: a value too long for an index
 		return true
 	}
 	return false

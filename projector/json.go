@@ -153,6 +153,9 @@ func decode(payload []byte) (*orderbox.Order, error) {
 	if err != nil {
 		return nil, err
 	}
+	if order.Items == nil {
+		order.Items = []orderbox.Item{} // where a schema allows it; no rows are an empty list when they are served
+	}
 	return order, nil
 }
 

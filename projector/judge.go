@@ -90,21 +90,21 @@ func malformedLetter(m *malformed) *deadLetter {
 	return &deadLetter{
 		reason:     reasonMalformed,
 		sentence:   fmt.Sprintf("The message is not strict JSON: %s, at byte %d.", m.message, m.offset),
-		violations: []violation{{storable(m.pointer), "json", m.message}},
+		violations: []violation{newViolation(m.pointer, "json", m.message)},
 	}
 }
 
-// maxPointer bounds the one part of a dead letter that a sender can make long.
-const maxPointer = 200
+// maxText bounds the parts of a violation: a pointer goes through keys of the message, a demand quotes the
+// schema, and an index holds no more than some 2700 bytes.
+const maxText = 200
 
-// storable makes of a pointer, which may go through any key of a payload, one that PostgreSQL's jsonb can
-// hold and a person can read.
-func storable(pointer string) string {
-	pointer = strings.ReplaceAll(strings.ToValidUTF8(pointer, "\ufffd"), "\x00", "\ufffd")
-	if len(pointer) > maxPointer {
-		pointer = strings.ToValidUTF8(pointer[:maxPointer], "") + "…"
+// storable makes of a text one that PostgreSQL's jsonb and index can hold, and a person can read.
+func storable(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
 	}
-	return pointer
+	return text
 }
 
 func invalidLetter(found []violation, more int) *deadLetter {

@@ -268,7 +268,7 @@ func TestAChangedJudgementIsANewGeneration(t *testing.T) {
 		look([]byte(hostile[name]))
 	}
 	fmt.Fprintln(h, *conflictLetter(1), *refusedLetter("22000"))
-	const want = "1 f4db40d352728f59"
+	const want = "2 f4db40d352728f59"
 	if got := judgementVersion + " " + hex.EncodeToString(h.Sum(nil)[:8]); got != want {
 		t.Errorf("judgements are now %q, were %q", got, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func newSchema(source []byte) (*schema, error) {
 
 // judgementVersion numbers what the code of this package makes of a message. It must change whenever a
 // verdict, a sentence or an order's bytes change: TestAChangedJudgementIsANewGeneration notices.
-const judgementVersion = "1"
+const judgementVersion = "2"
 
 // fingerprint names what a generation depends on besides the log and the schemas in it: the tables, and
 // what the code makes of a message.
@@ -113,13 +114,33 @@ func (s *schema) leaves(found []violation, e *jsonschema.ValidationError, value 
 		return found
 	}
 	_, place, _ := strings.Cut(e.AbsoluteKeywordLocation, "#")
+	place, pointer := unquote(place), unquote(e.InstanceLocation)
 	keyword := place[strings.LastIndex(place, "/")+1:]
 	demanded := lookup(s.document, place)
 	if keyword == "required" {
-		return append(found, missing(demanded, lookup(value, e.InstanceLocation), e.InstanceLocation)...)
+		return append(found, missing(demanded, lookup(value, pointer), pointer)...)
 	}
-	return append(found, violation{e.InstanceLocation, keyword, demand(keyword, demanded)})
+	return append(found, newViolation(pointer, keyword, demand(keyword, demanded)))
 }
+
+// newViolation returns one that a row can hold, whatever the names in the message and in the schema are.
+func newViolation(pointer, keyword, message string) violation {
+	return violation{storable(pointer), storable(keyword), storable(message)}
+}
+
+// unquote takes the percent signs out of a pointer, which the validator spells as a part of an address.
+func unquote(pointer string) string {
+	if plain, err := url.PathUnescape(pointer); err == nil {
+		return plain
+	}
+	return pointer
+}
+
+// The two characters that a JSON Pointer writes otherwise than they are.
+var (
+	escapeName   = strings.NewReplacer("~", "~0", "/", "~1")
+	unescapeName = strings.NewReplacer("~0", "~", "~1", "/")
+)
 
 // missing makes a violation of each required field that an object lacks, with the pointer that it would have.
 func missing(required, object any, pointer string) (found []violation) {
@@ -127,24 +148,25 @@ func missing(required, object any, pointer string) (found []violation) {
 	fields, _ := object.(map[string]any)
 	for _, name := range names {
 		if _, there := fields[name.(string)]; !there {
-			found = append(found, violation{fmt.Sprintf("%s/%s", pointer, name), "required", "is missing"})
+			found = append(found, newViolation(pointer+"/"+escapeName.Replace(name.(string)), "required", "is missing"))
 		}
 	}
 	return found
 }
 
-// lookup follows a JSON Pointer; nil when it leads nowhere. No name in the schema needs unescaping.
+// lookup follows a JSON Pointer; nil when it leads nowhere.
 func lookup(document any, pointer string) any {
 	if pointer == "" {
 		return document
 	}
 	for name := range strings.SplitSeq(pointer[1:], "/") {
+		name = unescapeName.Replace(name)
 		switch parent := document.(type) {
 		case map[string]any:
 			document = parent[name]
 		case []any:
 			i, err := strconv.Atoi(name)
-			if err != nil || i >= len(parent) {
+			if err != nil || i < 0 || i >= len(parent) {
 				return nil
 			}
 			document = parent[i]

@@ -106,7 +106,7 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 		}
 		known, err := knownOrders(ctx, tx, judged)
 		if err != nil {
-			return err
+			return storing{err}
 		}
 		f = sort(judged, known)
 		last := judged[len(judged)-1].position
