@@ -79,8 +79,7 @@ func (s *schema) judge(entry inbox.Entry) judgement {
 	}
 	if err != nil {
 		// The schema and the decoder disagree: still the message's fault, and still one verdict.
-		j.dead = invalidLetter([]violation{{Keyword: "format", Message: "cannot be read as an order"}}, 0)
-		return j
+		return j.refuse(invalidLetter([]violation{{Keyword: "format", Message: "cannot be read as an order"}}, 0))
 	}
 	j.digest = sha256.Sum256(j.order.JSON())
 	return j

@@ -274,30 +274,6 @@ func TestAChangedJudgementIsANewGeneration(t *testing.T) {
 	}
 }
 
-func FuzzJudge(f *testing.F) {
-	s := mustSchema(f)
-	f.Add(mustModelFile(f))
-	for _, payload := range hostile {
-		f.Add([]byte(payload))
-	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		j := s.judge(inbox.Entry{Position: 1, Payload: payload})
-		if value, err := parse(payload); err == nil && s.shortcut.passes(value) && s.compiled.Validate(value) != nil {
-			t.Fatalf("the shortcut passes what the schema refuses: %q", payload)
-		}
-		if (j.dead == nil) == (j.order == nil) {
-			t.Fatalf("not exactly one verdict: %+v", j)
-		}
-		if j.order == nil {
-			return
-		}
-		again := s.judge(inbox.Entry{Position: 2, Payload: j.order.JSON()})
-		if again.dead != nil || again.digest != j.digest {
-			t.Fatalf("what is served of %q is judged otherwise: %+v", payload, again.dead)
-		}
-	})
-}
-
 // The limit is parsing and validating once each; see docs/DECISIONS.md.
 func BenchmarkJudge(b *testing.B) {
 	s, entry := mustSchema(b), inbox.Entry{Position: 1, Payload: mustModelFile(b)}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"orderbox/inbox"
@@ -17,24 +16,32 @@ import (
 // ErrReproducesNothing says that a message is no dead letter by this program's schema.
 var ErrReproducesNothing = errors.New("by this program's schema the message is an order: there is nothing to reproduce")
 
+// ErrTellsTooMuch says that what makes a message fail could not be told from what it says of somebody.
+var ErrTellsTooMuch = errors.New("no reproducer was found that says nothing of what the message says")
+
 // maxAttempts bounds how often a message is judged on the way to its reproducer.
 const maxAttempts = 20_000
 
 // Reproducer returns the source of a Go test of this package which fails as a message does, with as little of
-// the message as that takes, and with made-up data of the same shape in the place of its own. name becomes a
-// part of the test's name. It is the same for the same message. It asks nobody: that of New(nil, nil, Options{})
-// will do.
+// the message as that takes, and with made-up data of the same shape in the place of its own, or
+// ErrTellsTooMuch. name becomes a part of the test's name. It is the same for the same message. It asks nobody:
+// that of New(nil, nil, Options{}) will do.
 func (p *Projector) Reproducer(name string, payload []byte) ([]byte, error) {
 	dead := p.schema.judge(inbox.Entry{Payload: payload}).dead
 	if dead == nil {
 		return nil, ErrReproducesNothing
 	}
 	r := reproduction{schema: p.schema, want: complaint(dead), left: maxAttempts}
-	small := payload
+	small, tells := payload, true
 	if dead.reason == reasonMalformed {
 		small = r.smallText(payload)
+		tells = tellsJSON(string(small))
 	} else if value, fault := parse(payload); fault == nil {
-		small = r.smallValue(value)
+		small, value = r.smallValue(value)
+		tells = tellsValue(value, names(p.schema.document, map[string]bool{}))
+	}
+	if tells {
+		return nil, ErrTellsTooMuch
 	}
 	return fmt.Appendf(nil, reproducerTest, name, fmt.Sprintf("%q", small), r.want), nil
 }
@@ -91,36 +98,49 @@ func (r *reproduction) fails(payload []byte) bool {
 	return dead != nil && complaint(dead) == r.want
 }
 
-// smallText leaves out ever smaller parts of what is no JSON, and disguises the rest.
+// smallText disguises what is no JSON, leaves out ever smaller parts of it, and disguises what was left.
 func (r *reproduction) smallText(text []byte) []byte {
-	for size := len(text) / 2; size > 0; size /= 2 {
-		for at := 0; at+size <= len(text); {
-			if without := slices.Concat(text[:at], text[at+size:]); r.fails(without) {
-				text = without
+	for _, other := range []string{disguiseJSON(string(text)), disguise(string(text))} {
+		if r.fails([]byte(other)) {
+			text = []byte(other)
+			break
+		}
+	}
+	text = r.piecewise(text, func([]byte) []byte { return nil })
+	return r.piecewise(text, func(piece []byte) []byte { return []byte(disguiseJSON(string(piece))) })
+}
+
+// piecewise changes ever smaller pieces of a text, wherever it still fails.
+func (r *reproduction) piecewise(text []byte, change func(piece []byte) []byte) []byte {
+	for size := len(text); size > 0; size /= 2 {
+		for at := 0; at < len(text); {
+			end := min(at+size, len(text))
+			for end < len(text) && !utf8.RuneStart(text[end]) {
+				end++
+			}
+			other := change(text[at:end])
+			if bytes.Equal(other, text[at:end]) {
+				at = end
+			} else if without := slices.Concat(text[:at], other, text[end:]); r.fails(without) {
+				text, at = without, at+len(other)
 			} else {
-				at += size
+				at = end
 			}
 		}
-	}
-	if all := disguise(string(text)); r.fails([]byte(all)) {
-		return []byte(all)
-	}
-	for at := 0; at < len(text); {
-		_, size := utf8.DecodeRune(text[at:])
-		other := slices.Concat(text[:at], []byte(disguise(string(text[at:at+size]))), text[at+size:])
-		if r.fails(other) {
-			text = other
-		}
-		at += size
 	}
 	return text
 }
 
-// smallValue leaves out fields and entries, and disguises the values that are left.
-func (r *reproduction) smallValue(root any) []byte {
+// smallValue leaves out fields and entries, and disguises the values that are left. What it returns is one
+// value, as bytes and parsed.
+func (r *reproduction) smallValue(root any) ([]byte, any) {
 	v := shrinking{r: r, root: root}
-	v.visit(root, func(other any) { v.root = other })
-	return v.encoded()
+	set := func(other any) { v.root = other }
+	if v.replace(root, set, disguised(root, "1"), disguised(root, "9")) {
+		root = v.root
+	}
+	v.visit(root, set)
+	return v.encoded(), v.root
 }
 
 // shrinking is a value on its way to a small one that fails in the same way.
@@ -145,15 +165,19 @@ func (v *shrinking) fails() bool { return v.r.fails(v.encoded()) }
 func (v *shrinking) visit(value any, set func(any)) {
 	switch value := value.(type) {
 	case map[string]any:
-		v.visitObject(value)
+		if !v.replace(value, set, map[string]any{}) {
+			v.visitObject(value)
+		}
 	case []any:
-		v.visitArray(value, set)
+		if !v.replace(value, set, []any{}) {
+			v.visitArray(value, set)
+		}
 	case string:
 		if !v.replace(value, set, disguise(value), "") {
 			v.byRune(value, set)
 		}
 	case json.Number:
-		v.replace(value, set, json.Number("0"), json.Number("1"), json.Number("-1"), json.Number(disguise(string(value))))
+		v.replace(value, set, json.Number("0"), json.Number("1"), json.Number("-1"), disguisedNumber(value, "1"), disguisedNumber(value, "9"))
 	}
 }
 
@@ -169,12 +193,15 @@ func (v *shrinking) visitObject(object map[string]any) {
 }
 
 func (v *shrinking) visitArray(array []any, set func(any)) {
-	for i := len(array) - 1; i >= 0; i-- {
-		without := slices.Concat(array[:i], array[i+1:])
-		if set(without); v.fails() {
-			array = without
-		} else {
-			set(array)
+	for size := len(array); size > 0; size /= 2 {
+		for end := len(array); end > 0; end -= size {
+			begin := max(0, end-size)
+			without := slices.Concat(array[:begin], array[end:])
+			if set(without); v.fails() {
+				array = without
+			} else {
+				set(array)
+			}
 		}
 	}
 	for i := range array {
@@ -205,21 +232,4 @@ func (v *shrinking) byRune(text string, set func(any)) {
 		}
 	}
 	set(string(runes))
-}
-
-// disguise puts another letter in the place of each letter, and another digit in that of each digit.
-func disguise(text string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c >= '0' && c <= '9':
-			return '1'
-		case c < utf8.RuneSelf && unicode.IsUpper(c):
-			return 'X'
-		case c < utf8.RuneSelf && unicode.IsLower(c):
-			return 'x'
-		case unicode.IsLetter(c):
-			return 'я'
-		}
-		return c
-	}, text)
 }
