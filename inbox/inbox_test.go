@@ -3,11 +3,8 @@ package inbox_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -123,59 +120,6 @@ func TestABatchIsBoundedInMessagesAndBytes(t *testing.T) {
 		if got := len(mustRead(t, box, int64(c.after), c.limit, c.bytes)); got != c.want {
 			t.Errorf("after %d, at most %d messages and %d bytes: %d entries, want %d", c.after, c.limit, c.bytes, got, c.want)
 		}
-	}
-}
-
-// A reader goes on from the last position it saw. Were positions given before an appender's turn, a slow
-// commit would appear behind the reader's back and never be read.
-func TestAReaderNeverPassesAMessage(t *testing.T) {
-	t.Parallel()
-	const writers, appends, size = 8, 40, 5
-	box := inbox.New(testservers.Open(t, testservers.Database(t).ServiceURL, writers+2), nil)
-	var group sync.WaitGroup
-	for w := range writers {
-		group.Go(func() {
-			for a := range appends {
-				var batch []inbox.Message
-				for i := range 1 + rand.IntN(2*size) {
-					m := message(int64(a*100+i+1), fmt.Sprint(w, a, i))
-					m.Channel = fmt.Sprint(w)
-					batch = append(batch, m)
-				}
-				if _, err := box.Append(t.Context(), batch); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	done := make(chan struct{})
-	go func() { group.Wait(); close(done) }()
-
-	var followed []int64
-	for finished := false; ; {
-		after := int64(0)
-		if len(followed) > 0 {
-			after = followed[len(followed)-1]
-		}
-		entries := mustRead(t, box, after, 7, 1<<20)
-		for _, e := range entries {
-			followed = append(followed, e.Position)
-		}
-		if finished && len(entries) == 0 {
-			break
-		}
-		select {
-		case <-done:
-			finished = true
-		default:
-		}
-	}
-	var all []int64
-	for _, e := range mustRead(t, box, 0, 1<<20, 1<<30) {
-		all = append(all, e.Position)
-	}
-	if !slices.Equal(followed, all) {
-		t.Errorf("a reader that followed saw %d messages, the log has %d", len(followed), len(all))
 	}
 }
 
