@@ -243,4 +243,3 @@ func exactly(spelt string) (n int64, ok bool) {
 	n, err = strconv.ParseInt(m[1]+"0"+digits[:point], 10, 64)
 	return n, err == nil
 }
-
