@@ -9,7 +9,7 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// maxUIDLength is the schema's bound, in characters: nothing longer was ever projected.
+// maxUIDLength is the built-in schema's bound, in characters.
 const maxUIDLength = 64
 
 // cache is the one that answers right now. A request that asks twice takes it once, or a replay's end
@@ -34,15 +34,15 @@ func (s *Server) lookup(uid string) (entry, error) {
 		return entry{}, badRequest("The order_uid is empty.", "Give the id that the order came with.")
 	case !isText(uid):
 		return entry{}, badRequest("The order_uid holds characters that no order_uid can.", "Send it as UTF-8, without U+0000.")
-	case utf8.RuneCountInString(uid) > maxUIDLength:
-		return entry{}, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")
 	}
 	c := s.cache()
 	complete := c.complete.Load() // asked first: what is missing afterwards was not there when it was complete
 	e, ok := c.get(uid)
 	switch {
-	case ok:
+	case ok: // be it longer than that: another schema may have let it through
 		return e, nil
+	case utf8.RuneCountInString(uid) > maxUIDLength:
+		return entry{}, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")
 	case !complete:
 		return entry{}, unavailable("The orders are still being read from the database.")
 	}
@@ -55,6 +55,10 @@ func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.answerOrder(w, r, uid)
+}
+
+func (s *Server) answerOrder(w http.ResponseWriter, r *http.Request, uid string) error {
 	e, err := s.lookup(uid)
 	if err != nil {
 		return err
@@ -65,11 +69,18 @@ func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
 	return send(w, http.StatusOK, typeJSON, e.body)
 }
 
-// latestJSON answers with the latest orders, newest first.
-func (s *Server) latestJSON(w http.ResponseWriter, r *http.Request) error {
-	p, err := parseParams(r, "limit", "after")
+// ordersJSON answers with the latest orders, newest first; or, when asked for an order_uid, as orderJSON does:
+// some clients and proxies change a path with dots or slashes in it, and none changes a parameter.
+func (s *Server) ordersJSON(w http.ResponseWriter, r *http.Request) error {
+	p, err := parseParams(r, "limit", "after", "order_uid")
 	if err != nil {
 		return err
+	}
+	if p["order_uid"] != nil {
+		if len(p) > 1 {
+			return badRequest("An order_uid is of one order, and limit and after of a list.", "Leave one or the other out.")
+		}
+		return s.answerOrder(w, r, p.text("order_uid"))
 	}
 	before, limit, err := p.page()
 	if err != nil {

@@ -99,7 +99,8 @@ func TestEveryIDIsReachable(t *testing.T) {
 	t.Parallel()
 	uids := []string{
 		"a/b", "/", "//x//", "100%", "%2F", "%zz", "..", ".", "../../etc", "two words", " ", "+", "a?b#c", "a;b=c",
-		"\u200fשלום\u202e", "ё", "👩‍👩‍👧", "\"'<>&", "\\", "\n", strings.Repeat("ж", 64), "latest", "orders",
+		"\u200fשלום\u202e", "ё", "👩‍👩‍👧", "\"'<>&", "\\", "\n", strings.Repeat("ж", 64), "latest", "orders", "a/source", "source", "order_uid=a", "%2e%2e", ".%2e",
+		"..;", "e\u0301", "\ufeff", "\u2028", "\x7f", "&order_uid=b",
 	}
 	p := newProjection(t)
 	for _, uid := range uids {
@@ -107,11 +108,29 @@ func TestEveryIDIsReachable(t *testing.T) {
 	}
 	s := newRunning(t, p, Options{})
 	for _, uid := range uids {
-		r := get(t, s, "/api/v1/orders/"+url.PathEscape(uid))
-		if o := mustDecode[orderbox.Order](t, http.StatusOK, r); o.OrderUID != uid {
-			t.Errorf("%q was asked for, %q is the answer", uid, o.OrderUID)
+		for _, path := range []string{"/api/v1/orders/" + url.PathEscape(uid), "/api/v1/orders?order_uid=" + url.QueryEscape(uid), "/api/v1" + orderLink(uid)} {
+			r := get(t, s, path)
+			if o := mustDecode[orderbox.Order](t, http.StatusOK, r); o.OrderUID != uid {
+				t.Errorf("%q was asked for, %q is the answer", uid, o.OrderUID)
+			}
+			body(t, http.StatusNotModified, get(t, s, path, "If-None-Match", r.Header.Get("ETag")))
+			if head := do(t, s, http.MethodHead, path); head.StatusCode != http.StatusOK || head.Header.Get("ETag") != r.Header.Get("ETag") {
+				t.Errorf("HEAD of %s: %d, %v", path, head.StatusCode, head.Header)
+			}
 		}
 	}
+	for _, query := range []string{"order_uid=a&limit=1", "order_uid=a&order_uid=b", "order_uid=", "order_uid=a%00", "uid=a"} {
+		body(t, http.StatusBadRequest, get(t, s, "/api/v1/orders?"+query))
+	}
+}
+
+// Another schema may let longer ids through than the built-in one.
+func TestAnOrderThatIsThereIsFoundHoweverLongItsIDIs(t *testing.T) {
+	t.Parallel()
+	uid := strings.Repeat("ж", 500)
+	s := filled(t, mustModel(t, uid))
+	body(t, http.StatusOK, get(t, s, "/api/v1/orders/"+url.PathEscape(uid)))
+	mustShow(t, s, http.StatusOK, orderLink(uid))
 }
 
 func TestImpossibleIDIsRefused(t *testing.T) {

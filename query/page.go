@@ -156,7 +156,7 @@ func decode(e entry) (*orderbox.Order, error) {
 // isDots tells the ids that cannot be a segment of a path: a browser walks along them instead.
 func isDots(uid string) bool { return uid == "." || uid == ".." }
 
-// orderLink returns the address of an order's page.
+// orderLink returns the address of an order's page, and behind /api/v1 of its JSON.
 func orderLink(uid string) string {
 	if isDots(uid) {
 		return "/orders?order_uid=" + uid
@@ -205,7 +205,7 @@ type orderView struct {
 	ItemsDiffer bool // from the goods
 
 	Handling []field
-	JSONLink string // empty for the ids that no link can hold
+	JSONLink string
 	JSON     string // indented; empty when it is too much for a page
 
 	Source *sourceView // for the operator
@@ -252,6 +252,7 @@ func newOrderView(o *orderbox.Order, body []byte) orderView {
 	v := orderView{
 		frame:        frame{Title: "Order " + o.OrderUID},
 		Order:        o,
+		JSONLink:     "/api/v1" + orderLink(o.OrderUID),
 		Created:      instant(o.DateCreated),
 		Paid:         newMoment(time.Unix(p.PaymentDT, 0), strconv.FormatInt(p.PaymentDT, 10)),
 		Items:        summary(o.Items),
@@ -276,9 +277,6 @@ func newOrderView(o *orderbox.Order, body []byte) orderView {
 		})
 	}
 	v.ItemsTotal, v.ItemsDiffer = newMoney(items, p.Currency), items.Cmp(goods) != 0
-	if !isDots(o.OrderUID) {
-		v.JSONLink = "/api/v1" + orderLink(o.OrderUID)
-	}
 	if len(body) <= maxInlineJSON {
 		var indented bytes.Buffer
 		if json.Indent(&indented, body, "", "  ") == nil { // it was decoded just now

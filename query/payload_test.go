@@ -118,23 +118,3 @@ func TestSizesAreSpelt(t *testing.T) {
 		}
 	}
 }
-
-// No payload, and no dead letter that was written by another schema, breaks the page.
-func FuzzPayloadView(f *testing.F) {
-	for _, payload := range []string{"", `{"a":[1,{"b":"c"}]}`, "{", "\xff", "[[]]", "\n\n", `{"a":1,"a":2}`, "1 2", "é"} {
-		f.Add([]byte(payload), "/a/1/b", 3)
-	}
-	f.Fuzz(func(t *testing.T, payload []byte, pointer string, at int) {
-		for _, sentence := range []string{"", fmt.Sprintf("at byte %d", at)} {
-			v := newPayloadView(payload, sentence, []violation{{pointer, "k", "m"}})
-			if v.Form == "JSON" && !v.Cut && v.Unmarked != 0 {
-				t.Errorf("%q, %q: the fault is marked nowhere", payload, pointer)
-			}
-			if v.Form == "JSON" && !v.Cut {
-				if again := newPayloadView([]byte(v.Editable), sentence, nil); again.Editable != v.Editable && v.IsText {
-					t.Errorf("%q is laid out as %q, and that as %q", payload, v.Editable, again.Editable)
-				}
-			}
-		}
-	})
-}

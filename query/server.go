@@ -168,8 +168,8 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/orders/{order_uid}", s.orderJSON},
 		// Where it comes from, value by value (operator).
 		{"GET", "/api/v1/orders/{order_uid}/source", s.operator(s.orderSource)},
-		// The latest orders, newest first: ?limit=&after=.
-		{"GET", "/api/v1/orders", s.latestJSON},
+		// The latest orders, newest first: ?limit=&after=; or one, whatever its id is: ?order_uid=.
+		{"GET", "/api/v1/orders", s.ordersJSON},
 
 		// The lookup page, with the latest orders.
 		{"GET", "/", s.homePage},

@@ -12,13 +12,13 @@
 package envfile
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 )
 
 // Pair is one line, KEY=VALUE.
@@ -33,7 +33,7 @@ func Write(path string, pairs []Pair) (err error) {
 	var text strings.Builder
 	text.WriteString("# Written by `orderbox up` at each start, which keeps the channel and the token.\n")
 	for _, p := range pairs {
-		if p.Key == "" || strings.ContainsAny(p.Key, "=# \t\r\n") {
+		if p.Key == "" || strings.ContainsAny(p.Key, "=#") || strings.ContainsFunc(p.Key, unicode.IsSpace) {
 			return fmt.Errorf("write %s: %q cannot be a key", path, p.Key)
 		}
 		if strings.ContainsAny(p.Value, "\r\n") || p.Value != strings.TrimSpace(p.Value) {
@@ -63,18 +63,17 @@ func Write(path string, pairs []Pair) (err error) {
 // quotes mean nothing. Of two lines with one key the last counts.
 func Read(path string) (map[string]string, error) {
 	values := map[string]string{}
-	file, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return values, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-
-	lines := bufio.NewScanner(file)
-	for number := 1; lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -84,9 +83,6 @@ func Read(path string) (map[string]string, error) {
 			return nil, fmt.Errorf("%s, line %d: not of the form KEY=VALUE", path, number)
 		}
 		values[strings.TrimSpace(key)] = strings.TrimSpace(value)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return values, nil
 }
