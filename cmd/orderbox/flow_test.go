@@ -125,8 +125,18 @@ func (f *flow) fates(end string, where ...string) (all []fate) {
 	return all
 }
 
-// ask asks the service as the operator and returns the answer and its body; header is name and value in turn.
-func (f *flow) ask(method, path string, header ...string) (*http.Response, []byte) {
+// ask asks the service as the operator, and again while it is asked to, and returns the answer and its body;
+// header is name and value in turn.
+func (f *flow) ask(method, path string, header ...string) (answer *http.Response, body []byte) {
+	f.Helper()
+	testservers.Eventually(f, path+" is answered", func() bool {
+		answer, body = f.askOnce(method, path, header...)
+		return answer.StatusCode != http.StatusServiceUnavailable
+	})
+	return answer, body
+}
+
+func (f *flow) askOnce(method, path string, header ...string) (*http.Response, []byte) {
 	f.Helper()
 	r, err := http.NewRequestWithContext(f.Context(), method, f.url+path, nil)
 	if err != nil {

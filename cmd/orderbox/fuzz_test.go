@@ -61,10 +61,10 @@ func newStored(f *testing.F) *stored {
 		f.Fatal(err)
 	}
 	s.answers = q.HTTPServer().Handler
-	done := make(chan error, 2)
-	go func() { done <- p.Run(f.Context()) }()
-	go func() { done <- q.Run(f.Context()) }()
-	f.Cleanup(func() { // its context ends before
+	ctx, done := f.Context(), make(chan error, 2) // it ends before the cleanup
+	go func() { done <- p.Run(ctx) }()
+	go func() { done <- q.Run(ctx) }()
+	f.Cleanup(func() {
 		for range 2 {
 			if err := <-done; err != nil {
 				f.Error(err)
