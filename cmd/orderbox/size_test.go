@@ -15,8 +15,8 @@ import (
 	"orderbox/publisher"
 )
 
-// sized is rubbish, or an order that carries a field nobody knows, of so many bytes.
-func sized(tb testing.TB, n int, order bool) []byte {
+// padded is rubbish, or an order that carries a field nobody knows, of so many bytes.
+func padded(tb testing.TB, n int, order bool) []byte {
 	tb.Helper()
 	if !order {
 		return bytes.Repeat([]byte("я\x00"), n/3+1)[:n]
@@ -31,9 +31,9 @@ func (f *flow) mustKeep(sizes []int) {
 	var all []rubbish
 	var payloads [][]byte
 	for _, n := range sizes {
-		all = append(all, rubbish{name: fmt.Sprint(n, " bytes of rubbish"), payload: sized(f, n, false)})
+		all = append(all, rubbish{name: fmt.Sprint(n, " bytes of rubbish"), payload: padded(f, n, false)})
 		if n > 2000 {
-			all = append(all, rubbish{name: fmt.Sprint(n, " bytes of an order"), payload: sized(f, n, true), verdict: "order"})
+			all = append(all, rubbish{name: fmt.Sprint(n, " bytes of an order"), payload: padded(f, n, true), verdict: "order"})
 		}
 	}
 	for _, r := range all {
