@@ -139,7 +139,7 @@ func (l *lane) messages(n int) (payloads [][]byte, orders []string) {
 func (l *lane) run(t *testing.T, c cell) outcome {
 	payloads, orders := l.messages(cellMessages)
 	var s sent
-	goOn, heals := l.enter(t, c.at, &s, payloads)
+	goOn, heals := l.enter(t, c, &s, payloads)
 	before := mustLife(t, l.w)
 	l.lookups.count()
 

@@ -96,8 +96,8 @@ func TestFaultMatrix(t *testing.T) {
 					defer mu.Unlock()
 					outcomes = append(outcomes, o)
 				})
-				if !ok {
-					return // the world may be left broken
+				if !ok { // which may have left the world broken
+					l = newLane(t, n+1)
 				}
 			}
 		})

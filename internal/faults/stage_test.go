@@ -108,7 +108,7 @@ var cutBroker = faults.Fault{Target: faults.Broker, Kind: faults.Cut}
 
 // enter publishes the messages and returns when the flow stands at the stage and the service has all of them,
 // with what lets it go on. heals is what the stage itself has broken.
-func (l *lane) enter(tb testing.TB, at stage, s *sent, payloads [][]byte) (goOn func(), heals []heal) {
+func (l *lane) enter(tb testing.TB, c cell, s *sent, payloads [][]byte) (goOn func(), heals []heal) {
 	tb.Helper()
 	before := l.mustReceived(tb)
 	send := func() {
@@ -126,13 +126,18 @@ func (l *lane) enter(tb testing.TB, at stage, s *sent, payloads [][]byte) (goOn 
 		missing, err := l.books.lacks(tb.Context(), *s)
 		return err == nil && missing == 0
 	}
-	switch at {
+	switch c.at {
 	case beforeCommit, beforeAck:
 		h := l.mustHold(tb, lockAppendersSQL)
 		send()
 		wait("an append waits for the lock", "orderbox ingest")
-		if at == beforeCommit {
-			return h.release, nil
+		if c.at == beforeCommit {
+			return func() {
+				if c.endsService() {
+					l.forget(tb.Context())
+				}
+				h.release()
+			}, nil
 		}
 		heals = append(heals, mustBreak(tb, l.w, cutBroker))
 		h.release()
@@ -154,6 +159,19 @@ func (l *lane) enter(tb testing.TB, at stage, s *sent, payloads [][]byte) (goOn 
 		send()
 		return l.enterReplay(tb), nil
 	}
+}
+
+const forgetSQL = `
+select count(pg_terminate_backend(pid))
+from pg_stat_activity
+where application_name = 'orderbox ingest' and wait_event_type = 'Lock'`
+
+// forget ends the append that waits for a lock: its statement has arrived in full, and the server would
+// commit it, though the service that sent it is gone. A database that does not answer is broken itself.
+func (l *lane) forget(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	_, _ = l.pool.Exec(ctx, forgetSQL)
 }
 
 // enterReplay stops the building of a generation in the middle. Nothing holds it before it has come to the
