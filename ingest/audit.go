@@ -105,6 +105,10 @@ func (a *auditor) run(ctx context.Context, conn stan.Conn) {
 // audit compares once, and returns how many messages were delivered again.
 func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, err error) {
 	deliveries, newest := a.deliveries.Load(), a.newest.Load()
+	before, err := a.lastBefore(ctx)
+	if err != nil {
+		return 0, err
+	}
 	last, err := a.peek(ctx, conn, stan.StartWithLastReceived())
 	if err != nil || last == nil {
 		return 0, err
@@ -113,9 +117,11 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	if err != nil || first == nil {
 		return 0, err
 	}
-	if err := a.compareLast(ctx, last.Sequence); err != nil {
-		return 0, err
+	if last.Sequence < before {
+		a.log.Warn("the broker counts less than before: its store was lost or replaced",
+			"channel", a.channel, "last_sequence", last.Sequence, "before", before)
 	}
+	a.last = last.Sequence
 	if err := wait(ctx, a.settle); err != nil {
 		return 0, err
 	}
@@ -148,23 +154,16 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	return recovered, nil
 }
 
-// compareLast says when the broker has another store than before.
-func (a *auditor) compareLast(ctx context.Context, last uint64) error {
-	if a.last == 0 {
-		querying, cancel := context.WithTimeout(ctx, appendTimeout)
-		defer cancel()
-		sequence, _, err := a.box.Last(querying, inbox.SourceSTAN, a.channel)
-		if err != nil {
-			return err
-		}
-		a.last = uint64(sequence)
+// lastBefore returns the broker's last sequence as it is known: from the audit before, or from the log. It is to be
+// asked before the broker is, for the log may go on.
+func (a *auditor) lastBefore(ctx context.Context) (uint64, error) {
+	if a.last > 0 {
+		return a.last, nil
 	}
-	if last < a.last {
-		a.log.Warn("the broker counts less than before: its store was lost or replaced",
-			"channel", a.channel, "last_sequence", last, "before", a.last)
-	}
-	a.last = last
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	sequence, _, err := a.box.Last(ctx, inbox.SourceSTAN, a.channel)
+	return uint64(sequence), err
 }
 
 // peek returns the message that a subscription starts with; nil when there is none.
