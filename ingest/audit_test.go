@@ -117,11 +117,12 @@ func TestWhatTheBrokerDroppedIsMissingAndNamed(t *testing.T) {
 // session is built anew. What is held is held once.
 func TestRedeliveryStormsAreBounded(t *testing.T) {
 	t.Parallel()
-	const messages, size, batch = 20_000, 1000, 10_000
+	const messages, size = 20_000, 1000
+	const inFlight = 256 // of messages as large as this broker permits
 	postgres, broker := testservers.OwnPostgres(t), testservers.OwnBroker(t)
 	pool := testservers.Open(t, postgres.Database().ServiceURL, 4)
 	g, _ := mustRun(t, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: "orders", ClientID: "storm",
-		Batch: batch, AckWait: 2 * time.Second})
+		AckWait: 2 * time.Second})
 	testservers.Eventually(t, "a session", g.Connected)
 	postgres.Crash()
 
@@ -150,18 +151,18 @@ func TestRedeliveryStormsAreBounded(t *testing.T) {
 	}
 	storm := func(redelivered float64) {
 		testservers.Eventually(t, fmt.Sprintf("%v redeliveries", redelivered), func() bool {
-			if n, bytes := held(); n > messages || bytes > messages*size {
+			if n, bytes := held(); n > inFlight || bytes > inFlight*size {
 				t.Fatalf("%d messages in %d bytes are held", n, bytes)
 			}
 			return testutil.ToFloat64(g.metrics.redelivered) >= redelivered
 		})
 	}
-	storm(2 * messages)
+	storm(10 * inFlight)
 	broker.Stop()
 	broker.Start()
-	storm(4 * messages)
-	if n, _ := held(); n != messages {
-		t.Errorf("%d messages are held, want all %d", n, messages)
+	storm(20 * inFlight)
+	if n, _ := held(); n != inFlight {
+		t.Errorf("%d messages are held, want the %d that are in flight", n, inFlight)
 	}
 	postgres.Start()
 	testservers.Eventually(t, "everything is in the log", func() bool {
