@@ -36,7 +36,7 @@ func disguiseJSON(text string) string {
 			return piece
 		case utf8.RuneCountInString(piece) == 1:
 			return disguise(piece)
-		case strings.HasPrefix(piece, `\u`):
+		case len(piece) == len(`\u0000`):
 			return disguiseEscape(piece)
 		case piece[0] >= '0' && piece[0] <= '9':
 			return "1e" + disguise(piece[2:])
