@@ -52,11 +52,11 @@ func newStored(f *testing.F) *stored {
 	db := testservers.Database(f)
 	pool := testservers.Open(f, db.ServiceURL, 12)
 	s := &stored{flow: &flow{TB: f, db: db, pool: testservers.Open(f, db.ReaderURL, 2)}, box: inbox.New(pool, nil)}
-	p, err := projector.New(pool, s.box, projector.Options{Poll: 10 * time.Millisecond})
+	p, err := projector.New(pool, s.box, projector.Options{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	q, err := query.New(pool, query.Options{Poll: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	q, err := query.New(pool, query.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		f.Fatal(err)
 	}
