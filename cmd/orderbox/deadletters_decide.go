@@ -70,20 +70,20 @@ type counted struct {
 
 // all decides about everything that the filter finds, or says what that would be, and returns how many were
 // decided about. The patch is that of an amendment.
-func (t *bulkFlags) all(ctx context.Context, s cli.Streams, api operatorAPI, d decision, note string, patch json.RawMessage) (done int64, err error) {
+func (b *bulkFlags) all(ctx context.Context, s cli.Streams, api operatorAPI, d decision, note string, patch json.RawMessage) (done int64, err error) {
 	var answer counted
 	err = spin(s, func() error {
-		return api.post(ctx, deadLettersPath+"/"+d.verb, bulk{t.filter(), note, !t.Yes, t.Expect, patch}, &answer)
+		return api.post(ctx, deadLettersPath+"/"+d.verb, bulk{b.filter(), note, !b.Yes, b.Expect, patch}, &answer)
 	})
 	if err != nil {
 		return 0, err
 	}
 	would := "would be "
-	if t.Yes {
+	if b.Yes {
 		would, done = "", answer.Count
 	}
 	fmt.Fprintf(s.Out, "%s %s%s%s\n", letters(answer.Count), would, d.done, answer.besides())
-	if !t.Yes && answer.Count > 0 {
+	if !b.Yes && answer.Count > 0 {
 		fmt.Fprintf(s.Err, "nothing was done: the same command with --yes does it, and with --expect %d only while it is as many\n", answer.Count)
 	}
 	return done, nil

@@ -51,10 +51,10 @@ func (c *retryCommand) Run(ctx context.Context, s cli.Streams) error {
 
 // watch shows how the verdicts on what was retried or amended come, and says how many of what the filter finds
 // are open when they are there or the wait is over.
-func (c *bulkFlags) watch(ctx context.Context, s cli.Streams, api operatorAPI, entered int64, wait time.Duration) error {
+func (b *bulkFlags) watch(ctx context.Context, s cli.Streams, api operatorAPI, entered int64, wait time.Duration) error {
 	// What can be discarded is what is open and waits for nothing; what waits is left out. To count that, no
 	// message need be read.
-	question := bulk{Filter: c.filter(), Preview: true}
+	question := bulk{Filter: b.filter(), Preview: true}
 	question.Filter.State = "open"
 	bar := progressbar.NewOptions64(entered, progressbar.OptionSetWriter(s.Err), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetVisibility(isTerminal(s.Err)), progressbar.OptionShowCount(), progressbar.OptionSetDescription("verdicts"))

@@ -127,7 +127,7 @@ func TestAnOperatorSeesWhatWasRefusedAndDecides(t *testing.T) {
 	patch := `[{"op": "add", "path": "/patched", "value": 1.50}]`
 	out, _ = command(0, "amend", "--text", "2J", "--patch", patch)
 	mustSay(t, out, "0 dead letters would be amended, 1 left out (to 1 the patch does not apply); the schema in force lets 0 through\n")
-	out, errs = command(0, "amend", "--state", "open", "--until", "0s", "--patch", `[{"op": "remove", "path": "/items"}]`)
+	out, _ = command(0, "amend", "--state", "open", "--until", "0s", "--patch", `[{"op": "remove", "path": "/items"}]`)
 	mustSay(t, out, "0 dead letters would be amended, 102 left out (to 102")
 	_, errs = command(1, "amend", "--state", "open", "--patch", `[{"op": "mend"}]`)
 	mustSay(t, errs, "not a JSON Patch", "\ntry: Write it like this")
