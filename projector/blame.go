@@ -26,11 +26,12 @@ func blamesMessage(err error) bool {
 	case "22", // data exception: out of range, invalid byte sequence, …
 		"23", // integrity constraint violation
 		"P0", // raised by a trigger
-		"44", // with check option violation
-		"54": // beyond a limit of the server: a value too long for an index
+		"44": // with check option violation
 		return true
 	}
-	return false
+	// A value too long for an index. Where the server itself is at a limit it says the same, such as that it is out of
+	// transaction ids, but of the checkpoint, which comes first and is not data that is stored.
+	return pgErr.Code == "54000"
 }
 
 // sqlState is the code of a PostgreSQL error, which unlike its text quotes no data.
