@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
 	"orderbox/publisher"
@@ -217,6 +219,11 @@ func BenchmarkLookupsDuringReplay(b *testing.B) {
 	env := mustEnv(b, dir)
 	mustFill(b, env, 51, 20_000)
 	url := env["ORDERBOX_URL"]
+	pool, err := sql.Open(b.Context(), env["ORDERBOX_DATABASE_URL"], "bench", 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pool.Close()
 	testservers.Eventually(b, "the service is ready", func() bool { return askReady(b.Context(), url) == nil })
 	var uids []string
 	for uid := range everyOrder(b, url) {
@@ -250,15 +257,29 @@ func BenchmarkLookupsDuringReplay(b *testing.B) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			if code, out, errs := runOrderbox(b.Context(), "replay", "--data", dir); code != 0 {
+			if code, out, errs := runOrderbox(b.Context(), "replay", "--detach", "--data", dir); code != 0 {
 				b.Errorf("replay: exit code %d\n%s%s", code, out, errs)
 			}
+			mustTakeOver(b, pool)
 		}()
 		busy = append(busy, ask(done)...)
 	}
 	b.ReportMetric(float64(p99(idle).Microseconds()), "p99-idle-µs")
 	b.ReportMetric(float64(p99(busy).Microseconds()), "p99-replay-µs")
 	b.ReportMetric(float64(p99(busy))/float64(p99(idle)), "times")
+}
+
+// mustTakeOver waits until no generation is being built, and asks too seldom to be felt.
+func mustTakeOver(tb testing.TB, pool *pgxpool.Pool) {
+	tb.Helper()
+	ticks := time.NewTicker(200 * time.Millisecond)
+	defer ticks.Stop()
+	for building := true; building; <-ticks.C {
+		if err := pool.QueryRow(tb.Context(), `select exists (select from generations where state = 'building')`).Scan(&building); err != nil {
+			tb.Error(err)
+			return
+		}
+	}
 }
 
 func closed() <-chan struct{} {
