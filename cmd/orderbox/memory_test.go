@@ -1,4 +1,5 @@
-//go:build linux
+// The race detector multiplies memory.
+//go:build linux && !race
 
 package main
 
@@ -19,7 +20,6 @@ import (
 
 	"orderbox"
 	"orderbox/internal/testservers"
-	"orderbox/internal/verify"
 	"orderbox/publisher"
 )
 
@@ -53,39 +53,6 @@ func (p *program) memory(name string) int64 {
 		p.tb.Fatalf("%s in /proc: %v", name, err)
 	}
 	return n << 10
-}
-
-// mustServe starts the service against these servers and returns it when it is ready, with its address.
-func mustServe(tb testing.TB, db testservers.DB, broker testservers.STAN, channel string, args ...string) (p *program, address string) {
-	tb.Helper()
-	listener, err := listen(tb.Context(), "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	address = listener.Addr().String()
-	listener.Close()
-	p = mustProgram(tb, []string{"ORDERBOX_DATABASE_URL=" + db.ServiceURL, "ORDERBOX_NATS_URL=" + broker.URL,
-		"ORDERBOX_STAN_CLUSTER=" + broker.Cluster, "ORDERBOX_CHANNEL=" + channel, "ORDERBOX_CLIENT_ID=" + channel},
-		append([]string{"serve", "--listen", address}, args...)...)
-	testservers.Eventually(tb, "the service is ready", func() bool { return askReady(tb.Context(), "http://"+address) == nil })
-	return p, address
-}
-
-// mustDecide waits until so many messages were received and decided, and checks the laws.
-func mustDecide(tb testing.TB, db testservers.DB, messages int64) verify.Report {
-	tb.Helper()
-	pool := testservers.Open(tb, db.AdminURL, 1)
-	for decided, done := int64(0), false; !done; {
-		testservers.Eventually(tb, fmt.Sprintf("more than %d of %d messages are decided", decided, messages), func() bool {
-			b, err := verify.Stats(tb.Context(), pool)
-			more := err == nil && b.Received-b.Pending > decided
-			if more {
-				decided, done = b.Received-b.Pending, b.Received >= messages && b.Pending == 0
-			}
-			return more || done
-		})
-	}
-	return mustCheck(tb, db.ServiceURL)
 }
 
 // large is an order as large as the broker permits a message to be, or nearly; with so many items.
