@@ -113,24 +113,6 @@ func prepareCluster(ctx context.Context, conn *pgx.Conn, o MigrateOptions) error
 	return GrantDatabase(ctx, conn, o.Database)
 }
 
-// A password cannot be a parameter of alter role, so the server quotes it.
-const alterRoleSQL = `select format('alter role %I with login password %L', $1::text, $2::text)`
-
-func setPassword(ctx context.Context, conn *pgx.Conn, role, password string) error {
-	if password == "" {
-		return nil
-	}
-	var statement string
-	err := conn.QueryRow(ctx, alterRoleSQL, role, password).Scan(&statement)
-	if err == nil {
-		_, err = conn.Exec(ctx, statement)
-	}
-	if err != nil {
-		return fmt.Errorf("set the password of role %s: %w", role, err)
-	}
-	return nil
-}
-
 // GrantDatabase gives the roles what they need on the database as such. Unlike the grants on tables,
 // these do not come along when a database is made from a template.
 func GrantDatabase(ctx context.Context, conn *pgx.Conn, database string) error {
