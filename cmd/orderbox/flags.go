@@ -79,7 +79,7 @@ type logFlags struct {
 func (f logFlags) logger(s cli.Streams) *slog.Logger {
 	o := &slog.HandlerOptions{Level: f.LogLevel}
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(s.Err, o))
+		return slog.New(slog.NewJSONHandler(escaped{s.Err}, o))
 	}
 	return slog.New(slog.NewTextHandler(s.Err, o))
 }

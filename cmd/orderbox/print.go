@@ -55,6 +55,17 @@ func printLines(w io.Writer, objects []json.RawMessage) error {
 	return err
 }
 
+// escaped writes texts of JSON as escape spells them. Each Write is of whole characters.
+type escaped struct{ io.Writer }
+
+// Write writes text.
+func (e escaped) Write(text []byte) (int, error) {
+	if _, err := e.Writer.Write(escape(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
 // escape spells what a terminal would obey in a text of JSON by its number: JSON leaves a good deal of that as it is. To
 // a program it is the same.
 func escape(text []byte) []byte {

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"unicode"
 
+	"orderbox/internal/cli"
 	"orderbox/internal/verify"
 )
 
@@ -58,6 +60,24 @@ func TestATerminalObeysNoMessage(t *testing.T) {
 	mustBeObeyedByNobody(t, b.String())
 	if n := strings.Count(b.String(), "before"); n < 20 {
 		t.Errorf("%d texts were printed: does this test still print them?", n)
+	}
+}
+
+func TestATerminalObeysNoLog(t *testing.T) {
+	t.Parallel()
+	text := "before" + obeyed
+	for _, format := range []string{"text", "json"} {
+		var b bytes.Buffer
+		log := logFlags{LogFormat: format}.logger(cli.Streams{Err: &b})
+		log.With(text, text).WithGroup("group").Warn(text, text, text, "error", errors.New(text))
+		mustBeObeyedByNobody(t, b.String())
+		if n := strings.Count(b.String(), "before"); n < 6 || strings.Count(b.String(), "\n") != 1 {
+			t.Errorf("%s: %d texts in %q", format, n, b.String())
+		}
+		var got map[string]any
+		if format == "json" && (json.Unmarshal(b.Bytes(), &got) != nil || got["msg"] != text || got[text] != text) {
+			t.Errorf("it is other JSON: %q", b.String())
+		}
 	}
 }
 
