@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	"orderbox/inbox"
+	"orderbox/internal/retry"
 )
 
 // The broker's memory of what it has delivered is not trusted. It can have given messages to somebody else who
@@ -96,7 +97,7 @@ func (a *auditor) run(ctx context.Context, conn stan.Conn) {
 		if pause = min(max(2*pause, a.settle), maxAuditPause); recovered > 0 {
 			pause = 0
 		}
-		if wait(ctx, pause+rand.N(a.settle)) != nil {
+		if retry.Wait(ctx, pause+rand.N(a.settle)) != nil {
 			return
 		}
 	}
@@ -122,7 +123,7 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 			"channel", a.channel, "last_sequence", last.Sequence, "before", before)
 	}
 	a.last = last.Sequence
-	if err := wait(ctx, a.settle); err != nil {
+	if err := retry.Wait(ctx, a.settle); err != nil {
 		return 0, err
 	}
 	// The group is served in order: what is below the newest delivery has been delivered, and has settled by now.
@@ -239,15 +240,5 @@ func (a *auditor) leave(ctx context.Context, sub stan.Subscription) {
 	}
 	if err := sub.Close(); err != nil {
 		a.log.Debug("close the auditor's subscription", "error", err)
-	}
-}
-
-// wait returns nil after d.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderbox/internal/retry"
 )
 
 const (
@@ -56,10 +58,8 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func(
 			return err
 		}
 		standby()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(leadPoll):
+		if err := retry.Wait(ctx, leadPoll); err != nil {
+			return err
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	runtimemetrics "runtime/metrics"
 	"time"
+
+	"orderbox/internal/retry"
 )
 
 // A replay paces itself: where somebody looks orders up it works in small batches with pauses between them,
@@ -189,10 +191,7 @@ func (x *projection) paced(ctx context.Context, p *pace) {
 			due = time.Now().Add(paceEvery)
 		}
 		if p.pause > 0 {
-			select {
-			case <-ctx.Done():
-			case <-time.After(p.pause):
-			}
+			_ = retry.Wait(ctx, p.pause) // whose end the next batch notices
 		}
 	}
 }

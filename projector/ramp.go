@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"orderbox/inbox"
+	"orderbox/internal/retry"
 )
 
 // Selection says which open dead letters are meant. The zero value means all of them.
@@ -244,10 +245,8 @@ func (p *Projector) awaitVerdicts(ctx context.Context, entries []int64) (o Outco
 		if err != nil || done {
 			return o, err
 		}
-		select {
-		case <-ctx.Done():
-			return o, ctx.Err()
-		case <-time.After(awaitPoll):
+		if err := retry.Wait(ctx, awaitPoll); err != nil {
+			return o, err
 		}
 	}
 }

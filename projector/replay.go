@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -133,12 +132,7 @@ func (p *Projector) Build(ctx context.Context) {
 }
 
 func (p *Projector) pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(p.o.Poll):
-		return nil
-	}
+	return retry.Wait(ctx, p.o.Poll)
 }
 
 // build projects into a generation until it is in service.

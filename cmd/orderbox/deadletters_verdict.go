@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"orderbox/internal/cli"
+	"orderbox/internal/retry"
 )
 
 // verdictFlags say how long what was entered is waited for.
@@ -77,10 +78,7 @@ func (a operatorAPI) waitVerdict(ctx context.Context, e entry, deadline time.Tim
 		if found.Outcome != outcomePending || time.Now().After(deadline) {
 			return found, nil
 		}
-		select {
-		case <-ctx.Done(): // the next question says so
-		case <-time.After(verdictPoll):
-		}
+		_ = retry.Wait(ctx, verdictPoll) // the next question says when ctx has ended
 	}
 }
 

@@ -56,10 +56,8 @@ func (m *missing) follow(ctx context.Context, s *stages, pool *pgxpool.Pool) err
 				log.Warn("messages never came, orderbox verify names them", "missing", messages, "gaps", gaps)
 			}
 			told = messages
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(missingPoll):
+			if err := retry.Wait(ctx, missingPoll); err != nil {
+				return err
 			}
 		}
 	})

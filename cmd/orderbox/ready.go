@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderbox/internal/cli"
+	"orderbox/internal/retry"
 )
 
 type readyCommand struct {
@@ -44,10 +45,8 @@ func waitReady(ctx context.Context, url string, wait time.Duration) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(readyPoll):
+		if err := retry.Wait(ctx, readyPoll); err != nil {
+			return err
 		}
 	}
 }

@@ -57,10 +57,18 @@ func Forever(ctx context.Context, log *slog.Logger, doing string, f func(ctx con
 			reminded = time.Now()
 			log.Warn("failed, trying again", "failures", failures, "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if Wait(ctx, pauses.NextBackOff()) != nil {
 			return
-		case <-time.After(pauses.NextBackOff()):
 		}
+	}
+}
+
+// Wait returns nil after d, and ctx's error when that ends before.
+func Wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
