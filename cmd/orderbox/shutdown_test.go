@@ -299,8 +299,8 @@ func TestStoppingWaitsForNobody(t *testing.T) {
 
 	broker.Start()
 	p = start()
+	pool := testservers.Open(t, db.ServiceURL, 1)
 	testservers.Eventually(t, "everything came in after all", func() bool {
-		pool := testservers.Open(t, db.ServiceURL, 1)
 		s, err := verify.Stats(t.Context(), pool)
 		return err == nil && s.Received == int64(2*len(payloads)) && s.Pending == 0
 	})
