@@ -16,7 +16,10 @@ import (
 // Selection says which open dead letters are meant. The zero value means all of them.
 type Selection struct {
 	Reason string
-	Place  string // a pointer of a violation, with * for the number of an entry
+	Place  *string    // a pointer of a violation, with * for the number of an entry; empty: of the message as a whole
+	Since  *time.Time // received then or later
+	Until  *time.Time // received before
+	Text   string     // the payload holds its bytes
 	// From and To bound the positions of the messages; 0 is no bound.
 	From, To int64
 	IDs      []int64 // positions; empty is no bound
@@ -101,20 +104,67 @@ where d.original is null
     and d.state = 'open'
     and d.position > $1
     and ($2 = '' or d.reason = $2)
-    and ($3 = '' or exists (select from dead_letter_places as p where p.place = $3 and p.position = d.position))
+    and ($3::text is null or exists (select from dead_letter_places as p where p.place = $3 and p.position = d.position))
     and ($4 = 0 or d.position >= $4)
     and ($5 = 0 or d.position <= $5)
     and (cardinality($6::bigint[]) = 0 or d.position = any($6))
+    and ($7::timestamptz is null or d.received_at >= $7)
+    and ($8::timestamptz is null or d.received_at < $8)
 order by d.position
-limit $7`
+limit $9`
 
+const holdingSQL = `
+select position
+from inbox
+where position = any($1)
+    and position($2::bytea in payload) > 0
+order by position`
+
+// maxSearched bounds the payloads that one statement looks through.
+const maxSearched = 100
+
+// openLetters returns the lowest positions behind one, at most limit.
 func (p *Projector) openLetters(ctx context.Context, s Selection, after int64, limit int) (positions []int64, err error) {
+	if s.Text == "" {
+		return p.openCandidates(ctx, s, after, limit)
+	}
+	for len(positions) < limit {
+		candidates, err := p.openCandidates(ctx, s, after, maxSearched)
+		if err != nil || len(candidates) == 0 {
+			return positions, err
+		}
+		after = candidates[len(candidates)-1]
+		found, err := p.holding(ctx, candidates, s.Text)
+		if err != nil {
+			return nil, err
+		}
+		positions = append(positions, found...)
+	}
+	return positions[:limit], nil
+}
+
+// holding returns those of some positions whose payloads hold a text.
+func (p *Projector) holding(ctx context.Context, positions []int64, text string) (found []int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := p.pool.Query(ctx, holdingSQL, positions, []byte(text))
+	if err == nil {
+		found, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("search payloads: %w", err)
+	}
+	return found, nil
+}
+
+// openCandidates is openLetters without a look at the text.
+func (p *Projector) openCandidates(ctx context.Context, s Selection, after int64, limit int) (positions []int64, err error) {
 	err = p.inCurrent(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		ids := s.IDs
 		if ids == nil {
 			ids = []int64{}
 		}
-		rows, err := tx.Query(ctx, openLettersSQL, pgx.QueryExecModeDescribeExec, after, s.Reason, s.Place, s.From, s.To, ids, limit)
+		rows, err := tx.Query(ctx, openLettersSQL, pgx.QueryExecModeDescribeExec, after, s.Reason, s.Place, s.From, s.To, ids, s.Since, s.Until, limit)
 		if err == nil {
 			positions, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 )
 
 // deploy puts a schema in force without building the next generation, as it is while that is built.
@@ -68,6 +69,45 @@ func TestARampRetriesInGrowingWavesAsPredicted(t *testing.T) {
 		t.Errorf("dead letters: %q", got)
 	}
 	h.mustBeTheSameAgain(t, p)
+}
+
+// What is meant is what all that is given holds for, and a text is found wherever it is.
+func TestARampIsAboutWhatIsSelected(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.run(t, h.newProjector(t, 30))
+	h.receive(t, refused(t, 0, 2*maxSearched, true)...)
+	h.receive(t, []byte("{\"order_uid\": \"order-7"), []byte("\xff\x00ж"))
+	h.await(t)
+	h.mustExec(t, `update generation_1.dead_letters set received_at = to_timestamp(position)`)
+	p := h.newProjector(t, 30)
+	first, last := time.Unix(10, 0), time.Unix(20, 0)
+	whole, field, nowhere := "", "/sm_id", "/entry"
+	for name, c := range map[string]struct {
+		s    Selection
+		want int64
+	}{
+		"a text":                 {Selection{Text: `"order-150"`}, 1},
+		"a text of many":         {Selection{Text: `"order-1`}, 111},
+		"a text of few":          {Selection{Text: `order-7`}, 12},
+		"a text among bytes":     {Selection{Text: "ж"}, 1},
+		"no such text":           {Selection{Text: "order-x"}, 0},
+		"a text of some":         {Selection{Text: `order-7`, Reason: "malformed"}, 1},
+		"since":                  {Selection{Since: &last}, 2*maxSearched + 2 - 19},
+		"until":                  {Selection{Until: &first}, 9},
+		"a while":                {Selection{Since: &first, Until: &last}, 10},
+		"a text within a while":  {Selection{Since: &first, Until: &last, Text: `"order-1`}, 9},
+		"the message as a whole": {Selection{Place: &whole}, 2},
+		"a place":                {Selection{Place: &field}, 2 * maxSearched},
+		"another place":          {Selection{Place: &nowhere}, 0},
+	} {
+		if o, err := p.Predict(t.Context(), c.s); err != nil || o != (Outcome{Refused: c.want}) {
+			t.Errorf("%s: %+v, %v; want %d", name, o, err, c.want)
+		}
+	}
+	if o, err := p.Retry(t.Context(), "test", "", Selection{Text: `order-7`}, 1, nil); err != nil || o != (Outcome{Refused: 12}) {
+		t.Errorf("retried %+v, %v", o, err)
+	}
 }
 
 func TestARampStopsWhenTooManyAreRefusedAgain(t *testing.T) {

@@ -213,7 +213,7 @@ func TestWavesAreWatchedAndStop(t *testing.T) {
 	awaitErrand(t, s, "dead-letters", errandDone)
 	mustContain(t, page(t, s), "Nothing was done:")
 
-	form := "reason=invalid&place=%2Fpayment%2Famount&from=3&to=&note=n&percent=12.5"
+	form := "reason=invalid&place=%2Fpayment%2Famount&text=%D1%91+b&since=2026-11-20T10:20&until=2026-11-21T10:20:30&from=3&to=&note=n&percent=12.5"
 	if got := replayPost(t, s, "/replay/dead-letters", form); got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != "/replay#waves" {
 		t.Fatalf("%d, to %s", got.StatusCode, got.Header.Get("Location"))
 	}
@@ -222,21 +222,28 @@ func TestWavesAreWatchedAndStop(t *testing.T) {
 		now := awaitErrand(t, s, "dead-letters", errandRunning)
 		return now.Result != nil && json.Unmarshal(*now.Result, &so) == nil && so.Count == 2
 	})
-	if so.Reason != "invalid" || so.Place != "/payment/amount" || so.From != 3 || so.MaxRefused != .125 || so.Note != "n" || so.Waves[1] != (Wave{Orders: 1, Refused: 2}) {
+	if so.Reason != "invalid" || *so.Place != "/payment/amount" || so.Text != "ё b" || so.From != 3 || so.MaxRefused != .125 || so.Note != "n" || so.Waves[1] != (Wave{Orders: 1, Refused: 2}) {
 		t.Errorf("%+v", so)
 	}
-	mustContain(t, page(t, s), `id="waved" class="live" data-live="running"`, "Retrying", "reason invalid that fail at /payment/amount from position 3", `data-label="Refused again" class="number">2<`)
+	mustContain(t, page(t, s), `id="waved" class="live" data-live="running"`, "Retrying", "reason invalid that fail at /payment/amount whose text has &#34;ё b&#34; "+
+		"received since 20 Nov 2026, 10:20:00 UTC received before 21 Nov 2026, 10:20:30 UTC from position 3", `data-label="Refused again" class="number">2<`)
 	r.done <- Refusal{"too many were refused again: 2 of 3"}
 	awaitErrand(t, s, "dead-letters", errandFailed)
 	mustContain(t, page(t, s), "It stopped: too many were refused again: 2 of 3", `data-label="Retried" class="number">3<`)
 
-	for _, wrong := range []string{`{"place": "x"}`, `{"from": -1}`, `{"from": 3, "to": 2}`, `{"max_refused": 2}`, `{"max_refused": -0.1}`, `{"raeson": ""}`, `{"reason": "\u0000"}`} {
+	for _, wrong := range []string{`{"place": "x"}`, `{"from": -1}`, `{"from": 3, "to": 2}`, `{"max_refused": 2}`, `{"max_refused": -0.1}`, `{"raeson": ""}`, `{"reason": "\u0000"}`, `{"text": "\u0000"}`,
+		`{"since": "2026-11-21T00:00:00Z", "until": "2026-11-20T00:00:00Z"}`, `{"state": "open"}`} {
 		if got := replayPost(t, s, "/api/v1/replay/dead-letters", wrong); got.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", wrong, got.StatusCode)
 		}
 	}
-	mustContain(t, string(body(t, http.StatusOK, operatorGet(t, s, "/replay?reason=invalid&place=/x"))), `value="/x"`)
-	for filter, link := range map[string]string{"reason=invalid&place=/x": "/replay?place=%2Fx&reason=invalid#waves", "text=x": "", "place=whole": "", "state=open": "/replay?#waves"} {
+	set := string(body(t, http.StatusOK, operatorGet(t, s, "/replay?place=whole&text=%D1%91+b&since=2026-11-20T10:20:00Z&until=2026-11-21T10:20")))
+	mustContain(t, set, `value="whole"`, `value="ё b"`, `value="2026-11-20T10:20:00"`, `value="2026-11-21T10:20:00"`)
+	if strings.Contains(set, `id="state"`) {
+		t.Error("waves are offered for other states than open")
+	}
+	for filter, link := range map[string]string{"reason=invalid&place=/x": "/replay?place=%2Fx&reason=invalid#waves", "text=x&since=2026-11-20T10:20": "/replay?since=2026-11-20T10%3A20%3A00&text=x#waves",
+		"place=whole": "/replay?place=whole#waves", "state=any": "", "state=open": "/replay?#waves"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/dead-letters?"+filter, nil)
 		p, err := parseParams(r, filterNames...)
 		if err != nil || p.ofForm().wavesLink() != link {

@@ -229,13 +229,13 @@ func (p params) link(more ...string) string {
 }
 
 // wavesLink returns the address of the form that retries what the filter finds in waves; empty when that form
-// does not know this filter.
+// does not know this filter, for it retries open ones.
 func (p params) wavesLink() string {
+	if p["state"] != nil {
+		return ""
+	}
 	address := url.Values{}
 	for _, f := range p.fields() {
-		if f.Name != "reason" && f.Name != "place" || f.Value == wholeMessage {
-			return ""
-		}
 		address.Set(f.Name, f.Value)
 	}
 	return replayPath + "?" + address.Encode() + "#waves"

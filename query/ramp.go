@@ -3,19 +3,23 @@ package query
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
+	"time"
 )
 
 // Ramp says which open dead letters to retry, in waves of 1, 2, 5, 10 and so on, each after the verdicts of the
 // one before.
 type Ramp struct {
-	Reason string  `json:"reason"` // empty: any
-	Place  string  `json:"place"`  // a JSON Pointer with * for the number of an entry; empty: any
-	From   int64   `json:"from"`   // positions; 0 is no bound
-	To     int64   `json:"to"`
-	IDs    []int64 `json:"ids"`
-	Note   string  `json:"note"`
+	Reason string     `json:"reason"` // empty: any
+	Place  *string    `json:"place"`  // a JSON Pointer with * for the number of an entry; empty: the message as a whole
+	Since  *time.Time `json:"since"`  // received then or later
+	Until  *time.Time `json:"until"`  // received before
+	Text   string     `json:"text"`   // the payload holds its bytes
+	From   int64      `json:"from"`   // positions; 0 is no bound
+	To     int64      `json:"to"`
+	IDs    []int64    `json:"ids"`
+	Note   string     `json:"note"`
 	// MaxRefused is the share of all that was retried, 0 to 1, above which it stops by itself.
 	MaxRefused float64 `json:"max_refused"`
 	// DryRun only says what would become of them.
@@ -51,11 +55,11 @@ const (
 
 // check returns a problem when no dead letter could be meant.
 func (r Ramp) check() error {
+	f := filter{Reason: r.Reason, State: stateOpen, Place: r.Place, Since: r.Since, Until: r.Until, Text: r.Text}
+	if err := f.check(); err != nil {
+		return err
+	}
 	switch {
-	case !isText(r.Reason) || !isText(r.Place):
-		return badRequest("The selection holds characters that no text here can.", "Send it as UTF-8, without U+0000.")
-	case r.Place != "" && !strings.HasPrefix(r.Place, "/"):
-		return badRequest("The place is no JSON Pointer.", "Begin it with a slash and write * for the number of an entry, such as /items/*/price.")
 	case r.From < 0 || r.To < 0 || r.To > 0 && r.To < r.From:
 		return badRequest("No position is in the range.", "Begin with the lower one; leave out what is no bound.")
 	case len(r.IDs) > maxBulk:
@@ -75,16 +79,20 @@ func (s *Server) rampByBody(w http.ResponseWriter, r *http.Request, by string) e
 	return s.ramp(ramp, by)
 }
 
-// rampNames are the fields of the form, of which a link may set those that say what is meant.
-var rampNames = []string{"reason", "place", "from", "to", "note", "percent", "dry_run"}
+// rampNames are the parameters that say which open dead letters are meant; a link to the form may set them.
+var rampNames = slices.DeleteFunc(slices.Clone(filterNames), func(name string) bool { return name == "state" })
 
 // rampByForm begins one that is described by a form.
 func (s *Server) rampByForm(w http.ResponseWriter, r *http.Request, by string) error {
-	p, err := parseForm(w, r, maxForm+3*maxNote, rampNames...)
+	p, err := parseForm(w, r, maxForm+3*maxNote+3*maxSearchText, append(slices.Clone(rampNames), "from", "to", "note", "percent", "dry_run")...)
 	if err != nil {
 		return err
 	}
-	ramp := Ramp{Reason: p.text("reason"), Place: p.text("place"), Note: p.text("note"), DryRun: p.text("dry_run") != ""}
+	f, err := p.ofForm().filter()
+	if err != nil {
+		return err
+	}
+	ramp := Ramp{Reason: f.Reason, Place: f.Place, Since: f.Since, Until: f.Until, Text: f.Text, Note: p.text("note"), DryRun: p.text("dry_run") != ""}
 	for name, to := range map[string]*int64{"from": &ramp.From, "to": &ramp.To} {
 		if text := p.text(name); text != "" {
 			if *to, err = strconv.ParseInt(text, 10, 64); err != nil {

@@ -27,7 +27,7 @@ type replayView struct {
 
 	Changed, Tried errandView
 	Waves          wavesView
-	Ramp           rampForm
+	Ramp           filterView // what the form begins with
 }
 
 // errandView is a report on a page.
@@ -54,12 +54,6 @@ type wavesView struct {
 // waveLine is a wave and all before it.
 type waveLine struct{ Retried, Orders, Duplicates, Refused, LeftOut string }
 
-// rampForm is what the form begins with.
-type rampForm struct {
-	Reasons []option
-	Place   string
-}
-
 // saidOfReplay is what the page says after something was done.
 func saidOfReplay(done string) string {
 	switch done {
@@ -78,7 +72,7 @@ func saidOfReplay(done string) string {
 
 // replayPage shows how the replay goes and what can be done about it. A link may set the form for dead letters.
 func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
-	p, err := parseParams(r, "done", "reason", "place")
+	p, err := parseParams(r, append(slices.Clone(rampNames), "done")...)
 	if err != nil {
 		return err
 	}
@@ -105,7 +99,12 @@ func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
 	return s.writePage(w, r, http.StatusOK, "replay", view)
 }
 
-func (s *Server) rampForm(ctx context.Context, p params) (f rampForm, err error) {
+func (s *Server) rampForm(ctx context.Context, p params) (v filterView, err error) {
+	p = p.ofForm()
+	f, err := p.filter()
+	if err != nil {
+		return v, err
+	}
 	var reasons []string
 	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		reasons, err = listReasons(ctx, tx)
@@ -114,11 +113,9 @@ func (s *Server) rampForm(ctx context.Context, p params) (f rampForm, err error)
 	if errors.Is(err, errNoGeneration) {
 		err = nil
 	}
-	for _, reason := range reasons {
-		f.Reasons = append(f.Reasons, option{reason, reason == p.text("reason")})
-	}
-	f.Place = p.text("place")
-	return f, err
+	v = p.view(f, reasons)
+	v.States = nil // only open ones are meant
+	return v, err
 }
 
 func newErrandView[T any](r report[T]) errandView {
@@ -172,8 +169,20 @@ func (r Ramp) selected() string {
 	if r.Reason != "" {
 		text += " with the reason " + r.Reason
 	}
-	if r.Place != "" {
-		text += " that fail at " + r.Place
+	switch {
+	case r.Place != nil && *r.Place == "":
+		text += " that fail as a whole"
+	case r.Place != nil:
+		text += " that fail at " + *r.Place
+	}
+	if r.Text != "" {
+		text += " whose text has " + strconv.Quote(r.Text)
+	}
+	if r.Since != nil {
+		text += " received since " + newMoment(*r.Since, "").Text
+	}
+	if r.Until != nil {
+		text += " received before " + newMoment(*r.Until, "").Text
 	}
 	if r.From > 0 {
 		text += " from position " + strconv.FormatInt(r.From, 10)

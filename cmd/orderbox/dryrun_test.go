@@ -94,6 +94,15 @@ func TestAnOperatorTriesASchemaInABrowser(t *testing.T) {
 	b.click("#waves button:not([name])", "#waved .note")
 	b.mustSee("#waved", "It stopped: too many were refused again: 1 of 1")
 	b.picture("waves")
+	b.fill("#text", `"fixed-3"`)
+	b.click(`#waves button[name="dry_run"]`, "#waved .waves")
+	b.mustSee("#waved", `1 open dead letters whose text has "\"fixed-3\"" would be retried`)
+	for _, c := range [][]string{{"7", "--since", "24h"}, {"1", "--since", "24h", "--text", `"fixed-3"`}, {"1", "--place", "-"}} {
+		out, _ := mustRun(t, 0, append([]string{"replay", "--dead-letters", "--dry-run", "--data", dir}, c[1:]...)...)
+		mustSay(t, out, c[0]+" dead letters would be retried")
+	}
+	out, _ = mustRun(t, 0, "replay", "--dead-letters", "--dry-run", "--data", dir, "--until", "24h")
+	mustSay(t, out, "nothing to do")
 	b.fill("#place", "/payment/bank")
 	b.click("#waves button:not([name])", "#waved strong")
 	b.mustSee("#waved", "Nothing was done:")

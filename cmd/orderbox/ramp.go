@@ -13,7 +13,10 @@ import (
 type rampFlags struct {
 	DeadLetters bool    `name:"dead-letters" help:"Retry open dead letters instead, in waves of 1, 2, 5, 10, …, each after the verdicts of the one before."`
 	Reason      string  `help:"With --dead-letters: of this reason only." placeholder:"REASON"`
-	Place       string  `help:"With --dead-letters: that fail at this place only, such as /payment/amount." placeholder:"POINTER"`
+	Place       place   `help:"With --dead-letters: that fail at this place only, such as /payment/amount; - is the message as a whole." placeholder:"POINTER"`
+	Since       moment  `help:"With --dead-letters: received then or later: a date, a time, or how long ago, such as 90m or 24h." placeholder:"TIME"`
+	Until       moment  `help:"With --dead-letters: received before then." placeholder:"TIME"`
+	Text        string  `help:"With --dead-letters: whose messages hold this text." placeholder:"TEXT"`
 	From        int64   `help:"With --dead-letters: from this position on." placeholder:"POSITION"`
 	To          int64   `help:"With --dead-letters: up to this position." placeholder:"POSITION"`
 	ID          []int64 `name:"id" help:"With --dead-letters: these only." placeholder:"ID"`
@@ -22,14 +25,15 @@ type rampFlags struct {
 }
 
 func (f *rampFlags) given() bool {
-	return f.Reason != "" || f.Place != "" || f.From != 0 || f.To != 0 || len(f.ID) > 0 || f.Note != ""
+	return f.Reason != "" || f.Place != place{} || f.Since != moment{} || f.Until != moment{} || f.Text != "" || f.From != 0 || f.To != 0 || len(f.ID) > 0 || f.Note != ""
 }
 
-var errSelectionAlone = errors.New("--reason, --place, --from, --to, --id and --note go with --dead-letters")
+var errSelectionAlone = errors.New("--reason, --place, --since, --until, --text, --from, --to, --id and --note go with --dead-letters")
 
 // ramp retries dead letters, or says what that would do.
 func (c *replayCommand) ramp(ctx context.Context, s cli.Streams, p *projector.Projector) error {
-	selection := projector.Selection{Reason: c.Reason, Place: c.Place, From: c.From, To: c.To, IDs: c.ID}
+	selection := projector.Selection{Reason: c.Reason, Place: c.Place.pointer, Since: c.Since.at, Until: c.Until.at, Text: c.Text,
+		From: c.From, To: c.To, IDs: c.ID}
 	if c.DryRun {
 		o, err := p.Predict(ctx, selection)
 		if err != nil {

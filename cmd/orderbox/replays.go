@@ -93,7 +93,7 @@ func (s *stages) changed(ctx context.Context, p *projector.Projector) (query.Cha
 
 // ramp retries dead letters in waves, or says what that would do.
 func ramp(ctx context.Context, p *projector.Projector, by string, r query.Ramp, wave func(query.Wave)) error {
-	selection := projector.Selection{Reason: r.Reason, Place: r.Place, From: r.From, To: r.To, IDs: r.IDs}
+	selection := projector.Selection{Reason: r.Reason, Place: r.Place, Since: r.Since, Until: r.Until, Text: r.Text, From: r.From, To: r.To, IDs: r.IDs}
 	if r.DryRun {
 		o, err := p.Predict(ctx, selection)
 		if err == nil {
