@@ -9,14 +9,14 @@ import (
 	"orderbox/internal/testservers"
 )
 
-// What one patch amends is entered into the log beside its original, with everything else as it was spelt, and
+// What one patch amends is entered into the log beside its original, with everything else as it was spelt, white space aside, and
 // served as the orders that it should have been.
 func TestManyAreAmendedByAPatch(t *testing.T) {
 	t.Parallel()
 	f := mustFlow(t, testservers.Broker(t))
 	var originals, amended [][]byte
 	for i := range 3 {
-		original := spelt(t, fmt.Sprint("patched-", i), "payment.amount", `"1817"`)
+		original := bytes.TrimSpace(spelt(t, fmt.Sprint("patched-", i), "payment.amount", `"1817"`))
 		original = bytes.Replace(original, []byte("{"), []byte("{\"kept\":1.50,"), 1)
 		originals = append(originals, original)
 		amended = append(amended, bytes.Replace(original, []byte(`"1817"`), []byte(`1817`), 1))
