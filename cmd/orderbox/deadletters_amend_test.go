@@ -9,8 +9,8 @@ import (
 	"orderbox/internal/testservers"
 )
 
-// What one patch amends is entered into the log beside its original, with everything else as it was spelt, white space aside, and
-// served as the orders that it should have been.
+// What one patch amends is entered into the log beside its original, with everything else as it was spelt, white
+// space aside, and served as the orders that it should have been.
 func TestManyAreAmendedByAPatch(t *testing.T) {
 	t.Parallel()
 	f := mustFlow(t, testservers.Broker(t))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
+	"orderbox/publisher"
 )
 
 // tried is what the service says of a dry run, or of what the last replay changed.
@@ -120,10 +122,69 @@ func TestAnOperatorTriesASchemaInABrowser(t *testing.T) {
 	}
 }
 
+// A dry run whose service is killed in the middle is over: the service that comes then says that there is none,
+// clears away what is left of it, and begins another one when it is asked to.
+func TestADryRunOfAKilledServiceIsBegunAnew(t *testing.T) {
+	t.Parallel()
+	f := &flow{TB: t, db: testservers.Database(t), broker: testservers.Broker(t), channel: testservers.Channel(t)}
+	f.pool = testservers.Open(t, f.db.ReaderURL, 2)
+	env := map[string]string{"ORDERBOX_DATABASE_URL": f.db.ServiceURL, "ORDERBOX_OPERATOR_TOKEN": flowToken}
+	serve := func() *program {
+		p, address := mustServe(t, f.db, f.broker, f.channel, "--operator-token", flowToken)
+		f.url = "http://" + address
+		env["ORDERBOX_URL"] = f.url
+		return p
+	}
+	p := serve()
+	f.publish(publisher.Model, []byte("{"))
+	f.await(2)
+	before := generations(t, env)
+
+	// Nobody reads the log meanwhile, so it cannot end.
+	tx, err := testservers.Open(t, f.db.AdminURL, 1).Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), `lock table inbox in access exclusive mode`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, body := f.ask(http.MethodPost, "/api/v1/replay/dry-run"); answer.StatusCode != http.StatusAccepted {
+		t.Fatalf("begun with %d %s", answer.StatusCode, body)
+	}
+	testservers.Eventually(t, "its tables are there", func() bool { return len(generations(t, env)) > len(before) })
+	if _, body := f.ask(http.MethodGet, "/api/v1/replay/dry-run"); !strings.Contains(string(body), `"running"`) {
+		t.Fatalf("before the kill it is %s", body)
+	}
+	p.kill()
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	serve()
+	if _, body := f.ask(http.MethodGet, "/api/v1/replay/dry-run"); !strings.Contains(string(body), `"none"`) {
+		t.Errorf("after the kill it is %s", body)
+	}
+	if answer, page := f.ask(http.MethodGet, "/replay"); answer.StatusCode != http.StatusOK || strings.Contains(string(page), "running") ||
+		!strings.Contains(string(page), "Say what would change") {
+		t.Errorf("the page is answered with %d and says\n%s", answer.StatusCode, page)
+	}
+	testservers.Eventually(t, "its tables are cleared away", func() bool { return maps.Equal(generations(t, env), before) })
+	if answer, body := f.ask(http.MethodPost, "/api/v1/replay/dry-run"); answer.StatusCode != http.StatusAccepted {
+		t.Errorf("begun again with %d %s", answer.StatusCode, body)
+	}
+	if now := mustAwaitErrand(t, env, "dry-run"); now.State != "done" {
+		t.Errorf("the second one is %+v", now)
+	}
+	if left := generations(t, env); !maps.Equal(left, before) {
+		t.Errorf("of generations there were %v, and are %v", before, left)
+	}
+}
+
 // generations returns the state of each by its name.
 func generations(tb testing.TB, env map[string]string) map[string]string {
 	tb.Helper()
 	pool := testservers.Open(tb, env["ORDERBOX_DATABASE_URL"], 1)
+	defer pool.Close() // it may be looked at often
 	rows, err := pool.Query(tb.Context(), `select name, state from generations`)
 	if err != nil {
 		tb.Fatal(err)
