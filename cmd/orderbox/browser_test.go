@@ -150,19 +150,29 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 	})
 }
 
+// cutTimesJS names the fields for times of which a part is out of sight.
+const cutTimesJS = `Array.from(document.querySelectorAll("[type=datetime-local]")).filter((field) => {
+	const has = field.offsetWidth;
+	field.style.width = "max-content";
+	const wants = field.offsetWidth;
+	field.style.width = "";
+	return wants > has;
+}).map((field) => field.id)`
+
 // picture keeps pictures of the page, light, dark and as on a phone, for who runs the test with -artifacts.
-// On none of them may anything be wider than the window.
+// On none of them may anything be wider than the window, or a time be cut off.
 func (b *browser) picture(name string) {
 	b.Helper()
 	for _, how := range []struct {
 		name, scheme string
 		width        int64
-	}{{"light", "light", 1280}, {"dark", "dark", 1280}, {"phone", "light", 390}} {
+	}{{"light", "light", 1280}, {"dark", "dark", 1280}, {"phone", "light", 360}} {
 		b.do("draw "+name, chromedp.EmulateViewport(how.width, 900), scheme(how.scheme))
 		wide := ask(b, "measure "+name, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
+		cut := ask(b, "measure the fields of "+name, chromedp.Evaluate[[]string](cutTimesJS))
 		png := ask(b, "keep "+name, chromedp.FullScreenshot(100))
-		if wide > how.width {
-			b.Errorf("%s, %s: %d pixels are needed", name, how.name, wide)
+		if wide > how.width || len(cut) > 0 {
+			b.Errorf("%s, %s: %d pixels are needed, and more in %q", name, how.name, wide, cut)
 		}
 		if err := os.WriteFile(filepath.Join(b.ArtifactDir(), name+"-"+how.name+".png"), png, 0o644); err != nil {
 			b.Fatal(err)
@@ -206,14 +216,15 @@ func TestOperatorMendsADeadLetterInABrowser(t *testing.T) {
 	publish := func(payloads ...[]byte) {
 		mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, payloads...)
 	}
-	publish([]byte("\xff\x00\x01not an order at all"), []byte(`{"order_uid": "cut", "track`))
+	long := strings.Repeat("long", 40) // and nowhere to break it
+	publish([]byte("\xff\x00\x01not an order at all"), []byte(`{"order_uid": "cut", "track`), fmt.Appendf(nil, `{"%s": 1, "%[1]s": 2}`, long))
 	for i := range 3 {
-		publish(mustOrder(t, "order_uid", fmt.Sprint("dear-", i), "payment.amount", -1))
+		publish(mustOrder(t, "order_uid", fmt.Sprint("dear-", i), "payment.amount", -1, "customer_id", long))
 	}
 	publish(mustOrder(t, "order_uid", "mended", "payment.amount", "free", "delivery.name", markup, "customer_id", nil))
 	testservers.Eventually(t, "all are refused", func() bool {
 		_, text := get(t, env["ORDERBOX_URL"]+"/api/v1/stats", "")
-		return strings.Contains(text, `"dead_letters":6`)
+		return strings.Contains(text, `"dead_letters":7`)
 	})
 
 	b.open("/dead-letters?state=open")
@@ -222,7 +233,7 @@ func TestOperatorMendsADeadLetterInABrowser(t *testing.T) {
 	b.picture("login")
 	b.fill("#token", env["ORDERBOX_OPERATOR_TOKEN"])
 	b.click("form.fields button", ".groups")
-	b.mustSee(".groups", "4 fail at /payment/amount invalid", "2 fail as a whole malformed")
+	b.mustSee(".groups", "4 fail at /payment/amount invalid", "3 fail as a whole malformed")
 	b.picture("list")
 
 	b.click(`.groups a[href*="amount"]`, ".groups [aria-current]")
@@ -249,6 +260,7 @@ func TestOperatorMendsADeadLetterInABrowser(t *testing.T) {
 	}
 	b.click(`.history a[href="/orders/mended"]`, ".head #uid")
 	b.mustSee("article", "mended", markup)
+	b.picture("order")
 
 	b.open("/dead-letters?reason=malformed")
 	b.click(".letters li:last-child a", ".payload.Bytes")
@@ -257,6 +269,21 @@ func TestOperatorMendsADeadLetterInABrowser(t *testing.T) {
 	b.fill("#discard-note", "a test of ours")
 	b.click(".noted button", ".tag.discarded")
 	b.mustSee(".history", "Discarded by operator", "a test of ours")
+
+	b.open("/dead-letters?reason=malformed&text=" + long)
+	b.mustSee(".letters", "/"+long)
+	b.picture("long-list")
+	b.click(".letters li a", ".violations")
+	b.picture("long-letter")
+
+	b.open("/dead-letters?reason=invalid&text=" + long)
+	b.click(`button[formaction="/dead-letters/amend"]`, "#patch")
+	b.picture("patch")
+	b.do("type a patch", chromedp.SetValue(chromedp.CSS("#patch"), fmt.Sprintf(`[{"op": "add", "path": "/%s", "value": "%[1]s"}]`, long)))
+	b.click(`button[value="preview"]`, "#preview")
+	b.mustSee("#preview", "3 dead letters would be amended")
+	b.mustSee("pre", long)
+	b.picture("patched")
 
 	b.open("/dead-letters?reason=invalid")
 	b.click(`button[formaction="/dead-letters/retry"]`, "#preview")
