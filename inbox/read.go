@@ -64,6 +64,27 @@ func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int6
 	return sequence, stampedAt, nil
 }
 
+const detachedSQL = `
+select last_sequence, last_stamp
+from detached
+where source = $1
+    and channel = $2
+order by last desc
+limit 1`
+
+// Detached returns the sequence and stamp of the last message of a channel whose partition was detached: it and those
+// before are not missing. A zero sequence when there is none.
+func (b *Inbox) Detached(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
+	err = b.pool.QueryRow(ctx, detachedSQL, source, channel).Scan(&sequence, &stampedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, time.Time{}, nil
+	}
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("read what was detached of a channel: %w", err)
+	}
+	return sequence, stampedAt, nil
+}
+
 // Span is a run of a channel's sequences.
 type Span struct{ From, To int64 }
 

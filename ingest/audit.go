@@ -138,7 +138,15 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	since := a.earliest.Load() / int64(time.Microsecond) * int64(time.Microsecond) // as the log keeps it
 	querying, cancel := context.WithTimeout(ctx, missingTimeout)
 	defer cancel()
-	spans, err := a.box.Missing(querying, inbox.SourceSTAN, a.channel, int64(first.Sequence), int64(to),
+	from := int64(first.Sequence)
+	detached, at, err := a.box.Detached(querying, inbox.SourceSTAN, a.channel)
+	if err != nil {
+		return 0, err
+	}
+	if first.Timestamp <= at.UnixNano() { // the broker still has some of those, or had when it counted the same
+		from = max(from, detached+1)
+	}
+	spans, err := a.box.Missing(querying, inbox.SourceSTAN, a.channel, from, int64(to),
 		time.Unix(0, since).UTC(), maxSpans)
 	if err != nil || len(spans) == 0 {
 		return 0, err

@@ -173,3 +173,30 @@ func TestRedeliveryStormsAreBounded(t *testing.T) {
 		t.Errorf("%d in the log, want each of %d once", r.Received, messages)
 	}
 }
+
+// A month was taken out of the log, and the broker has all of it still.
+func TestWhatWasDetachedIsNotFetchedAgain(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	_, stop := mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 100)...)
+	mustHold(t, pool, numbered(1, 100))
+	stop()
+	const noteSQL = `
+		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
+		select 'inbox_x', source, channel, count(*), min(position), max(position), max(sequence), max(stamped_at)
+		from inbox
+		where sequence <= 60
+		group by source, channel`
+	if _, err := admin.Exec(t.Context(), noteSQL); err != nil {
+		t.Fatal(err)
+	}
+	mustForget(t, admin, `sequence <= 60 or sequence = 80`)
+	g, _ := mustStart(t, pool, broker, channel)
+	testservers.Eventually(t, "what is lacking is fetched", func() bool { return testutil.ToFloat64(g.metrics.recovered) > 0 })
+	mustHold(t, pool, numbered(61, 100))
+	if n := testutil.ToFloat64(g.metrics.recovered); n != 1 {
+		t.Errorf("%v messages were fetched, want the one that is not detached", n)
+	}
+}

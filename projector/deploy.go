@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -39,6 +40,10 @@ func (p *Projector) deploy(ctx context.Context, conn *pgx.Conn) (current generat
 				}
 			}
 			current, err = createGeneration(ctx, tx, stateCurrent, inForce)
+		case brought && errors.Is(checkWhole(ctx, tx, current), ErrDetached):
+			p.log.Warn("a new version judges from now on, and what it would make of the messages before is not built: partitions of the log were detached. To leave them behind: orderbox replay --without-detached",
+				"schema", p.schema.version, "in_service", current.name)
+			_, err = p.adopt(ctx, tx)
 		case brought:
 			p.log.Info("a new version: building the next generation", "schema", p.schema.version, "in_service", current.name)
 			_, err = p.order(ctx, tx, brought, inForce)

@@ -40,7 +40,7 @@ func (h *house) live(tb testing.TB, r *rand.Rand) {
 			stop = h.run(tb, p)
 		case n == 1:
 			h.await(tb)
-			if _, err := h.newProjector(tb, 10).Order(tb.Context(), false); err != nil {
+			if _, err := h.newProjector(tb, 10).Order(tb.Context(), false, false); err != nil {
 				tb.Fatal(err)
 			}
 		case n < 12:

@@ -23,12 +23,23 @@ var ErrReplaying = errors.New("a replay is under way")
 // beginning, and put it in service when it has caught up. The previous generation, and one that is being
 // built, are given up. A schema of this projector that the log does not know yet is adopted before; adopt
 // does that with one that was in force once, too. It returns the name of the generation to wait for.
-func (p *Projector) Order(ctx context.Context, adopt bool) (generation string, err error) {
+//
+// Where partitions of the log were detached the error is ErrDetached, unless withoutDetached says that what became
+// of their messages may be left behind.
+func (p *Projector) Order(ctx context.Context, adopt, withoutDetached bool) (generation string, err error) {
 	err = p.inTx(ctx, "order a replay", func(tx pgx.Tx) error {
 		id, inForce, err := p.alone(ctx, tx)
-		if err == nil {
-			generation, err = p.order(ctx, tx, id == 0 || adopt && id != inForce, inForce)
+		if err != nil {
+			return err
 		}
+		if current, err := findGeneration(ctx, tx, stateCurrent); err != nil {
+			return err
+		} else if current.name != "" && !withoutDetached {
+			if err := checkWhole(ctx, tx, current); err != nil {
+				return err
+			}
+		}
+		generation, err = p.order(ctx, tx, id == 0 || adopt && id != inForce, inForce)
 		return err
 	})
 	return generation, err
@@ -200,10 +211,10 @@ func (x *projection) takeOver(ctx context.Context) (done bool, err error) {
 // catchUp holds the generation in service where it is, for as long as tx lasts, and projects up to there.
 func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 	var name string
-	var end int64
+	var end, judged int64
 	err := tx.QueryRow(ctx, holdCurrentSQL).Scan(&name, nil)
 	if err == nil {
-		err = tx.QueryRow(ctx, checkpointSQL).Scan(&end)
+		err = tx.QueryRow(ctx, judgedSQL).Scan(&end, &judged)
 	}
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
@@ -219,6 +230,9 @@ func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 		if err := x.project(ctx, judged); err != nil {
 			return err
 		}
+	}
+	if err := x.checkLost(ctx, tx, judged, end); err != nil {
+		return err
 	}
 	return pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error { return decide(ctx, tx) })
 }

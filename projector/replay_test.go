@@ -45,7 +45,7 @@ func TestAReaderKeepsNobodyFromReplaying(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 3 {
-		if _, err := p.Order(t.Context(), false); err != nil {
+		if _, err := p.Order(t.Context(), false, false); err != nil {
 			t.Fatal(err)
 		}
 		h.awaitGeneration(t, fmt.Sprint("generation_", n+2))
@@ -78,7 +78,7 @@ func TestAReplayTakesOverWhileMessagesGoOnComing(t *testing.T) {
 	h.start(t, 30)
 	h.await(t)
 	p := h.newProjector(t, 30)
-	if _, err := p.Order(t.Context(), false); err != nil {
+	if _, err := p.Order(t.Context(), false, false); err != nil {
 		t.Fatal(err)
 	}
 	for m := range publisher.Messages(22, 1000, 0.2) {
@@ -120,7 +120,7 @@ func TestAReplayIsOrderedWhileAnotherOneTakesOver(t *testing.T) {
 	h.await(t)
 	stop()
 	p := h.newProjector(t, 30)
-	if _, err := p.Order(t.Context(), false); err != nil {
+	if _, err := p.Order(t.Context(), false, false); err != nil {
 		t.Fatal(err)
 	}
 	takesOver, err := h.admin.Begin(t.Context()) // as takeOver does
@@ -136,7 +136,7 @@ func TestAReplayIsOrderedWhileAnotherOneTakesOver(t *testing.T) {
 	}
 	ordered := make(chan error, 1)
 	go func() {
-		_, err := p.Order(t.Context(), false)
+		_, err := p.Order(t.Context(), false, false)
 		ordered <- err
 	}()
 	const waitsSQL = `
@@ -171,7 +171,7 @@ func TestAReplayIsOrderedAnewOrCancelledWithoutATrace(t *testing.T) {
 	want := h.everything(t)
 	p := h.newProjector(t, 30)
 	for range 3 {
-		if _, err := p.Order(t.Context(), false); err != nil {
+		if _, err := p.Order(t.Context(), false, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,7 +254,7 @@ func TestAnOlderVersionGoesOnByTheRulesInForce(t *testing.T) {
 		t.Errorf("schemas and generation in service are %s", got)
 	}
 	// Being asked to is another matter.
-	if _, err := h.newProjector(t, 30).Order(t.Context(), true); err != nil {
+	if _, err := h.newProjector(t, 30).Order(t.Context(), true, false); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_3")
@@ -342,7 +342,7 @@ func TestARetryComesWhereItHappened(t *testing.T) {
 	}
 	h.mustBeTheSameAgain(t, next)
 
-	if _, err := next.Order(t.Context(), false); err != nil {
+	if _, err := next.Order(t.Context(), false, false); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitGeneration(t, "generation_2")

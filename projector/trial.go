@@ -24,6 +24,8 @@ var ErrNothingInService = errors.New("nothing is in service yet: start a project
 // Try projects the log, as far as the generation in service has come, into a generation of its own: by the
 // rules of the one in service, or by the schema of this projector from the beginning. progress, if not nil, is called with the position now and then.
 //
+// By the rules in service the error is ErrDetached where partitions of the log were detached.
+//
 // The caller must call Drop. It needs three connections of the pool and one process's time on one core;
 // nothing that it does is seen by anybody else.
 func (p *Projector) Try(ctx context.Context, asInService bool, progress func(position, end int64)) (*Trial, error) {
@@ -48,6 +50,11 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progr
 		return ErrNothingInService
 	case current.fingerprint != fingerprint() && asInService:
 		return ErrOtherVersion
+	}
+	if asInService { // it would be compared with what cannot be made again
+		if err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return checkWhole(ctx, tx, current) }); err != nil {
+			return err
+		}
 	}
 	if err := t.create(ctx, current); err != nil {
 		return err

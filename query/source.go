@@ -97,7 +97,7 @@ func readSource(ctx context.Context, tx pgx.Tx, uid string) (m sourceMessage, sc
 	err = tx.QueryRow(ctx, readSourceSQL, uid).Scan(&m.Position, &m.Source, &m.Channel, &m.Sequence, &m.StampedAt, &m.ReceivedAt,
 		&m.Original, &m.Duplicates, &m.Conflicts, &schema)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return m, "", unavailable("The order is on its way: the database has just changed its mind about it.")
+		return m, "", unavailable("Its message was detached from the log, or the database has just changed its mind about the order.")
 	}
 	if err != nil {
 		return m, "", fmt.Errorf("read the source of an order: %w", err)

@@ -34,6 +34,7 @@ var rights = map[string]struct{ service, reader string }{
 	"a partition of it":       {},
 	"public.schemas":          {service: "select insert", reader: "select"},
 	"public.decisions":        {service: "select insert", reader: "select"},
+	"public.detached":         {service: "select", reader: "select"},
 	"public.generations":      {service: "select insert update delete", reader: "select"},
 	"public.goose_db_version": {service: "select", reader: "select"},
 	"one of a generation":     {service: everything, reader: "select"},
@@ -150,7 +151,7 @@ func TestNoRoleReachesBeyondItsDatabase(t *testing.T) {
 		}
 	}
 	reader := mustConnect(t, db.ReaderURL)
-	for _, statement := range []string{`create schema sneaky`, `select public.prepare_inbox_partitions(1)`} {
+	for _, statement := range []string{`create schema sneaky`, `select public.prepare_inbox_partitions(1)`, `select public.detach_inbox_partition('inbox_other')`} {
 		if allowed(t, reader, statement) {
 			t.Errorf("the reader may: %s", statement)
 		}

@@ -1,5 +1,51 @@
 CREATE SCHEMA generation_1;
 ALTER SCHEMA generation_1 OWNER TO orderbox;
+CREATE FUNCTION public.detach_inbox_partition(partition text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET lock_timeout TO '3s'
+    AS $$
+declare
+    until      timestamptz;
+    newest     bigint;
+    total      bigint;
+    generation text;
+    checkpoint bigint;
+begin
+    perform pg_advisory_xact_lock(hashtext('orderbox inbox'));
+    select substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \(''([^'']+)''\)')::timestamptz into until
+    from pg_inherits as i
+    join pg_class as c on c.oid = i.inhrelid
+    where i.inhparent = 'public.inbox'::regclass
+        and c.relname = partition;
+    if until is null then
+        raise exception '% is no month of the inbox', partition;
+    elsif until > now() then
+        raise exception 'the month of % is not over', partition;
+    end if;
+    execute format('
+        insert into public.detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
+        select %L, source, channel, count(*), min(position), max(position),
+            (array_agg(sequence order by position desc))[1], (array_agg(stamped_at order by position desc))[1]
+        from public.%I
+        group by source, channel', partition, partition);
+    select coalesce(max(d.last), 0), coalesce(sum(d.messages), 0) into newest, total
+    from public.detached as d
+    where d.partition = detach_inbox_partition.partition;
+    if not exists (select from public.generations where state = 'current') then
+        raise exception 'nothing is projected yet';
+    end if;
+    for generation in select name from public.generations where state <> 'trial' and to_regnamespace(name) is not null loop
+        execute format('select position from %I.checkpoint', generation) into checkpoint;
+        if checkpoint < newest then
+            raise exception '% has not projected all of %', generation, partition
+                using hint = 'Wait until it has; a previous generation can be dropped with orderbox replay --drop-previous.';
+        end if;
+    end loop;
+    execute format('alter table public.inbox detach partition public.%I', partition);
+    return total;
+end $$;
+ALTER FUNCTION public.detach_inbox_partition(partition text) OWNER TO orderbox_owner;
 CREATE FUNCTION public.prepare_inbox_partitions(months_ahead integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -145,6 +191,18 @@ ALTER TABLE public.decisions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE public.detached (
+    partition text NOT NULL,
+    source text NOT NULL,
+    channel text NOT NULL,
+    messages bigint NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    last_sequence bigint NOT NULL,
+    last_stamp timestamp with time zone NOT NULL,
+    detached_at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE public.detached OWNER TO orderbox_owner;
 CREATE TABLE public.generations (
     name text NOT NULL,
     fingerprint text NOT NULL,
@@ -243,6 +301,8 @@ ALTER TABLE ONLY generation_1.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (code);
 ALTER TABLE ONLY public.decisions
     ADD CONSTRAINT decisions_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.detached
+    ADD CONSTRAINT detached_pkey PRIMARY KEY (partition, source, channel);
 ALTER TABLE ONLY public.generations
     ADD CONSTRAINT generations_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.goose_db_version
@@ -287,6 +347,7 @@ ALTER TABLE ONLY public.generations
 GRANT USAGE ON SCHEMA generation_1 TO orderbox_reader;
 GRANT USAGE ON SCHEMA public TO orderbox;
 GRANT USAGE ON SCHEMA public TO orderbox_reader;
+REVOKE ALL ON FUNCTION public.detach_inbox_partition(partition text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) TO orderbox;
 GRANT SELECT ON TABLE generation_1.checkpoint TO orderbox_reader;
@@ -300,6 +361,8 @@ GRANT SELECT ON TABLE generation_1.payments TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.reasons TO orderbox_reader;
 GRANT SELECT,INSERT ON TABLE public.decisions TO orderbox;
 GRANT SELECT ON TABLE public.decisions TO orderbox_reader;
+GRANT SELECT ON TABLE public.detached TO orderbox;
+GRANT SELECT ON TABLE public.detached TO orderbox_reader;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.generations TO orderbox;
 GRANT SELECT ON TABLE public.generations TO orderbox_reader;
 GRANT SELECT ON TABLE public.goose_db_version TO orderbox;

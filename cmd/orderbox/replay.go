@@ -25,11 +25,12 @@ type replayCommand struct {
 	schemaFlags
 	dryRunFlags
 	rampFlags
-	Detach       bool `help:"Order the replay and leave it to the running service."`
-	Adopt        bool `help:"Judge by this program's schema even if another one has followed it since."`
-	Rollback     bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
-	Cancel       bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
-	DropPrevious bool `name:"drop-previous" help:"Drop the previous generation, which is kept until the next replay." xor:"what"`
+	Detach          bool `help:"Order the replay and leave it to the running service."`
+	Adopt           bool `help:"Judge by this program's schema even if another one has followed it since."`
+	WithoutDetached bool `name:"without-detached" help:"Where partitions of the log were detached: leave behind what became of their messages."`
+	Rollback        bool `help:"Put the previous generation in service again, brought up to date." xor:"what"`
+	Cancel          bool `help:"Give up the replay that is under way; what is in service stays." xor:"what"`
+	DropPrevious    bool `name:"drop-previous" help:"Drop the previous generation, which is kept until the next replay." xor:"what"`
 }
 
 // Help is the text behind --help.
@@ -85,7 +86,10 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 	case c.Rollback:
 		generation, err = p.RollBack(ctx)
 	default:
-		generation, err = p.Order(ctx, c.Adopt)
+		generation, err = p.Order(ctx, c.Adopt, c.WithoutDetached)
+	}
+	if errors.Is(err, projector.ErrDetached) {
+		return cli.Try(err, "--dry-run, which says what would vanish; and --without-detached to leave it behind")
 	}
 	if err != nil {
 		return cli.Try(err, "orderbox replay --help")

@@ -17,7 +17,7 @@ const pageExamples = 10
 // replays lets operators order replays over HTTP, and try them, whether or not this process projects.
 func (s *stages) replays(p *projector.Projector) *query.Replays {
 	return &query.Replays{
-		Order:        func(ctx context.Context) (string, error) { return refusable(p.Order(ctx, false)) },
+		Order:        func(ctx context.Context) (string, error) { return refusable(p.Order(ctx, false, false)) },
 		RollBack:     func(ctx context.Context) (string, error) { return refusable(p.RollBack(ctx)) },
 		Cancel:       p.Cancel,
 		DropPrevious: p.DropPrevious,
@@ -37,7 +37,7 @@ func (s *stages) replays(p *projector.Projector) *query.Replays {
 // refusable tells the operator what is no fault of anything.
 func refusable[T any](result T, err error) (T, error) {
 	for _, refusal := range []error{projector.ErrNoPrevious, projector.ErrOtherVersion, projector.ErrReplaying, projector.ErrRefusedAgain,
-		projector.ErrNothingInService} {
+		projector.ErrNothingInService, projector.ErrDetached} {
 		if errors.Is(err, refusal) {
 			return result, query.Refusal{Reason: err.Error()}
 		}

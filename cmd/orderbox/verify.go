@@ -92,6 +92,9 @@ func printReport(w io.Writer, r verified) error {
 	line("  duplicates  %10d", r.Duplicates)
 	line("  dead letters%10d", r.DeadLetters)
 	line("  pending     %10d", r.Pending)
+	if r.Detached > 0 {
+		line("detached      %10d", r.Detached)
+	}
 	line("gaps          %10d", r.Gaps)
 	for _, e := range r.Epochs {
 		if e.Number > 1 || e.Missing > 0 {

@@ -39,7 +39,9 @@ select r.position,
     (select coalesce(max(position), 0) from inbox),
     coalesce((select c.orders from checkpoint as c), 0),
     coalesce((select c.duplicates from checkpoint as c), 0),
-    coalesce((select c.dead_letters from checkpoint as c), 0)
+    coalesce((select c.dead_letters from checkpoint as c), 0),
+    (select count(*) from ` + fates + ` as f where ` + whereDetached + `f.position` + inDetached + `
+        and not exists (select from inbox as i where i.position = f.position))
 from reached as r`
 
 // count fills the balance by counting rows, and compares it with the checkpoint's totals.
@@ -47,10 +49,11 @@ func count(ctx context.Context, tx pgx.Tx, r *Report) error {
 	b := &r.Balance
 	var orders, duplicates, deadLetters int64
 	err := tx.QueryRow(ctx, countSQL).Scan(&b.Checkpoint, &b.Received, &b.Orders, &b.Duplicates, &b.DeadLetters,
-		&b.Pending, &b.Head, &orders, &duplicates, &deadLetters)
+		&b.Pending, &b.Head, &orders, &duplicates, &deadLetters, &r.Detached)
 	if err != nil {
 		return err
 	}
+	b.Received += r.Detached
 	for _, total := range []struct {
 		what          string
 		kept, counted int64

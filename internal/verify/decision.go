@@ -5,7 +5,7 @@ select i.position
 from inbox as i
 left join inbox as o on o.position = i.original
 where i.original is not null
-and (o.position is null or o.position >= i.position)
+and (o.position is null and not ` + whereDetached + `i.original` + inDetached + ` or o.position >= i.position)
 order by i.position`
 
 const operatorSQL = `
@@ -30,6 +30,7 @@ from decisions as d
 left join inbox as i on i.position = d.entry
 where d.entry is not null
 and (i.source is distinct from 'operator' or i.original is distinct from d.position)
+and not (i.position is null and ` + whereDetached + `d.entry` + inDetached + `)
 order by d.position`
 
 func decisionLaws() []law {
@@ -62,6 +63,7 @@ left join (
     group by i.original
 ) as a on a.original = d.position
 where d.resolved is distinct from a.first
+and not ` + whereDetached + `d.resolved` + inDetached + `
 order by d.position`
 
 // Decisions that the checkpoint has not reached are still to be applied.

@@ -21,7 +21,8 @@ type Epoch struct {
 	Since    time.Time `json:"since"`
 	Last     int64     `json:"last"` // the highest sequence
 	Received int64     `json:"received"`
-	Missing  int64     `json:"missing"` // Last - Received
+	Missing  int64     `json:"missing"`           // Last - Received - Detached
+	Detached int64     `json:"detached,omitzero"` // in the log once, and taken out of it on purpose
 }
 
 // GapRange is a run of sequences that never came from one channel.
@@ -46,8 +47,9 @@ const (
 // Gaps follows the log and knows what of the brokers' counts is not in it. The zero value has read nothing.
 // It is one goroutine's.
 type Gaps struct {
-	last   message
-	counts map[string]*numbering // by channel
+	last     message
+	counts   map[string]*numbering // by channel
+	detached map[string]int64      // the last sequence of each channel that was detached
 }
 
 // message is one entry of the log. A broker is where it came from, or an operator.
@@ -68,6 +70,12 @@ where position > $1
 order by position
 limit $2`
 
+const detachedSQL = `
+select distinct on (channel) channel, last_sequence
+from detached
+where source = 'stan'
+order by channel, last desc`
+
 const sameMessageSQL = `
 select exists (
     select
@@ -84,6 +92,11 @@ func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
 	if err := g.checkLast(ctx, pool); err != nil {
 		return fmt.Errorf("compare with the log at %d: %w", g.last.position, err)
 	}
+	if g.last.position == 0 {
+		if err := g.readDetached(ctx, pool); err != nil {
+			return err
+		}
+	}
 	for {
 		n, err := g.followChunk(ctx, pool)
 		if err != nil {
@@ -93,6 +106,30 @@ func (g *Gaps) Follow(ctx context.Context, pool *pgxpool.Pool) error {
 			return nil
 		}
 	}
+}
+
+// readDetached reads what the beginning of the log lacks on purpose.
+func (g *Gaps) readDetached(ctx context.Context, q querier) error {
+	rows, err := q.Query(ctx, detachedSQL)
+	if err != nil {
+		return fmt.Errorf("read what was detached: %w", err)
+	}
+	g.detached = make(map[string]int64)
+	var channel string
+	var sequence int64
+	_, err = pgx.ForEachRow(rows, []any{&channel, &sequence}, func() error {
+		g.detached[channel] = sequence
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what was detached: %w", err)
+	}
+	return nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 // checkLast forgets everything when the last message that was read is not in the log any more: an older copy of the
@@ -129,7 +166,7 @@ func (g *Gaps) Missing(forAtLeast time.Duration) (messages, gaps int64) {
 		for _, e := range c.epochs {
 			messages, gaps = messages+e.beyond.messages, gaps+e.beyond.gaps
 			for _, h := range e.holes {
-				if time.Since(h.noticed) >= forAtLeast {
+				if !h.detached && time.Since(h.noticed) >= forAtLeast {
 					messages, gaps = messages+h.to-h.from+1, gaps+1
 				}
 			}
@@ -149,7 +186,7 @@ func (g *Gaps) take(rows pgx.Rows) (n int, err error) {
 		}
 		c := g.counts[m.channel]
 		if c == nil {
-			c = new(numbering)
+			c = &numbering{detached: g.detached[m.channel]}
 			if g.counts == nil {
 				g.counts = make(map[string]*numbering)
 			}
@@ -163,22 +200,29 @@ func (g *Gaps) take(rows pgx.Rows) (n int, err error) {
 
 // countGaps fills in what is missing, and the first runs of it.
 func countGaps(ctx context.Context, tx pgx.Tx, r *Report) error {
+	var g Gaps
+	if err := g.readDetached(ctx, tx); err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, countedSQL, 0, nil) // null is no limit
 	if err != nil {
 		return fmt.Errorf("read the brokers' counts: %w", err)
 	}
-	var g Gaps
 	if _, err := g.take(rows); err != nil {
 		return fmt.Errorf("read the brokers' counts: %w", err)
 	}
 	r.Epochs, r.GapRanges = []Epoch{}, []GapRange{}
 	for _, channel := range slices.Sorted(maps.Keys(g.counts)) {
 		for i, e := range g.counts[channel].epochs {
-			missing := e.last - e.received
+			detached := e.detached()
+			missing := e.last - e.received - detached
 			r.Gaps += missing
 			r.Epochs = append(r.Epochs, Epoch{Channel: channel, Number: i + 1, Since: e.since.UTC(),
-				Last: e.last, Received: e.received, Missing: missing})
-			for _, h := range e.holes[:min(len(e.holes), gapRanges-len(r.GapRanges))] {
+				Last: e.last, Received: e.received, Missing: missing, Detached: detached})
+			for _, h := range e.holes {
+				if h.detached || len(r.GapRanges) == gapRanges {
+					continue
+				}
 				gap := GapRange{Channel: channel, Epoch: i + 1, From: h.from, To: h.to}
 				if !h.after.IsZero() {
 					gap.After = h.after.UTC()
@@ -194,7 +238,8 @@ func countGaps(ctx context.Context, tx pgx.Tx, r *Report) error {
 // nearly that of their sequences: what several replicas had in hand at once may have changed places, and what was
 // asked for again comes late.
 type numbering struct {
-	epochs []*epoch // in the order in which they came
+	epochs   []*epoch // in the order in which they came
+	detached int64    // the last sequence that was
 }
 
 // epoch is one count of the broker's: 1 to last but for the holes.
@@ -211,12 +256,16 @@ type hole struct {
 	from, to int64
 	after    time.Time // zero: before the first message
 	noticed  time.Time
+	detached bool // what came of it is not in the log any more
 }
 
 func (c *numbering) add(sequence int64, stamp, now time.Time) {
 	e := c.epochOf(sequence, stamp)
 	if e == nil {
 		e = &epoch{since: stamp}
+		if begin := min(c.detached, sequence-1); begin > 0 && len(c.epochs) == 0 {
+			e.last, e.holes = begin, []hole{{from: 1, to: begin, detached: true}}
+		}
 		c.epochs = append(c.epochs, e)
 	}
 	e.add(sequence, stamp, now)
@@ -245,6 +294,15 @@ func (c *numbering) epochOf(sequence int64, stamp time.Time) *epoch {
 		return nil
 	}
 	return e
+}
+
+func (e *epoch) detached() (n int64) {
+	for _, h := range e.holes {
+		if h.detached {
+			n += h.to - h.from + 1
+		}
+	}
+	return n
 }
 
 func (e *epoch) distance(sequence int64) int64 { return max(sequence-e.last, e.last-sequence) }
@@ -287,7 +345,7 @@ func (e *epoch) add(sequence int64, stamp, now time.Time) {
 	case h.to == sequence:
 		h.to = sequence - 1
 	default:
-		rest := hole{from: sequence + 1, to: h.to, after: stamp, noticed: h.noticed}
+		rest := hole{from: sequence + 1, to: h.to, after: stamp, noticed: h.noticed, detached: h.detached}
 		h.to = sequence - 1
 		e.holes = slices.Insert(e.holes, i+1, rest)
 	}

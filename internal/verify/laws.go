@@ -85,6 +85,11 @@ func privilegeLaws() []law {
 	return []law{{2, "", privilegesSQL}}
 }
 
+// inDetached ends a condition on a position: it was taken out of the log on purpose.
+const inDetached = ` between x.first and x.last)`
+
+const whereDetached = `exists (select from detached as x where `
+
 // fates is a table of every message's verdict, as a part of the statements below.
 const fates = `(
     select position from orders
@@ -114,6 +119,7 @@ const fateOfNothingSQL = `
 select f.position
 from ` + fates + ` as f
 where not exists (select from inbox as i where i.position = f.position)
+and not ` + whereDetached + `f.position` + inDetached + `
 order by f.position`
 
 const fateAheadSQL = `

@@ -33,6 +33,8 @@ type Report struct {
 	Generation string `json:"generation"`
 	// BuiltWith names the tables and the order schema that the generation was built with.
 	BuiltWith string `json:"built_with"`
+	// Detached are those of Received that were taken out of the log on purpose; what became of them stays.
+	Detached int64 `json:"detached"`
 	// Epochs are the brokers' counts, by channel and then as they came: more than one of a channel when its
 	// broker lost its store and counted anew.
 	Epochs []Epoch `json:"epochs"`
