@@ -60,6 +60,7 @@ func New() (*Site, error) {
 			}
 			return "", fmt.Errorf("no asset is called %q", name)
 		},
+		"visible": visible,
 	})
 	if _, err := base.ParseFS(files, layout); err != nil {
 		return nil, fmt.Errorf("parse the layout: %w", err)

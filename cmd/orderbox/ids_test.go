@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -21,7 +22,7 @@ var awkwardIDs = []string{
 	" ", " leading", "trailing ", "two words", "+", "a+b", "?", "a?order_uid=b", "#", "a#b", "&order_uid=b", "a&b=c", ";", "a;b", "..;", `\`, `..\..`,
 	`"`, `'`, "<b>", "&amp;", "</title>", "{{.}}", "{order_uid}", "latest", "orders", "source", "a/source", "api/v1/orders", "null", "undefined", "-1", "0",
 	"ё", "Заказ №1", "👩‍👩‍👧", "e\u0301", "\u0301", "é", "\u202eabc", "\u200f", "\u200b", "\ufeff", "\u2028", "שלום", "\u0085",
-	"\t", "\n", "a\nb", "\x01", "\x7f", "\u009b31m", "\uffff", strings.Repeat("ж", 64), strings.Repeat("/", 64), strings.Repeat("👩", 64), strings.Repeat("%", 64),
+	"\t", "\n", "a\nb", "\r", "a\rb", "a\r\nb", "\x1b[2J", "\x01", "\x7f", "\u009b31m", "\uffff", strings.Repeat("ж", 64), strings.Repeat("/", 64), strings.Repeat("👩", 64), strings.Repeat("%", 64),
 }
 
 // Whatever an order is called it can be looked up: by a program in both ways, by the link of the lists, and
@@ -54,6 +55,9 @@ func TestEveryOrderIsReachableWhateverItIsCalled(t *testing.T) {
 		mustFollow(b, uids)
 	}
 }
+
+// tags are the markup of a page.
+var tags = regexp.MustCompile(`<[^>]*>`)
 
 var listed = regexp.MustCompile(`<li data-uid="([^"]*)">\s*<a href="([^"]*)">`)
 
@@ -95,7 +99,7 @@ func (f *flow) mustBePage(uid, link string) {
 	f.Helper()
 	answer, page := f.ask(http.MethodGet, link, anybody...)
 	heading := regexp.MustCompile(`(?s)<h1 id="uid"><bdi>(.*?)</bdi></h1>`).FindSubmatch(page)
-	if answer.StatusCode != http.StatusOK || heading == nil || html.UnescapeString(string(heading[1])) != uid {
+	if answer.StatusCode != http.StatusOK || heading == nil || html.UnescapeString(tags.ReplaceAllString(string(heading[1]), "")) != uid {
 		f.Errorf("%q: %s is answered with %d, headed %q", uid, link, answer.StatusCode, heading)
 		return
 	}
@@ -129,6 +133,50 @@ func (f *flow) mustFind(uid string) {
 	}
 }
 
+// Controls and what turns the direction are seen on the pages and have no effect there, and who copies has what
+// was sent.
+func TestControlsAreSeenInABrowser(t *testing.T) {
+	t.Parallel()
+	const uid = "a\rb\r\nc\x1b\u202e\u009bd\t"
+	f := mustFlow(t, testservers.Broker(t))
+	f.publish(mustOrder(t, "order_uid", uid, "customer_id", "x\ry"), []byte("{\"a\rb\": \u202e1,\n\t2}"))
+	f.await(2)
+	b := mustBrowser(t, f.url)
+	b.open("/dead-letters")
+	b.fill("#token", flowToken)
+	b.click("form.fields button", ".letters li")
+	b.click(".letters li a", ".payload")
+	b.mustSign(".payload", `\r`, "U+202E")
+	b.picture("controls-letter")
+
+	b.open("/")
+	b.mustSign("#latest a", `\r`, `\r`, `\n`, "U+001B", "U+202E", "U+009B", `\t`)
+	b.click("#latest a", "#uid")
+	b.mustSign("#uid", `\r`, `\r`, `\n`, "U+001B", "U+202E", "U+009B", `\t`)
+	b.mustSign(".facts:not(.head *)", `\r`)
+	copied := ask(b, "copy the id", chromedp.Evaluate[string](`new Promise((copied) => {
+		navigator.clipboard.writeText = async (text) => copied(text);
+		document.querySelector("[data-copy]").click();
+	})`, chromedp.EvalAwaitPromise))
+	if copied != uid {
+		t.Errorf("%q is copied as %q", uid, copied)
+	}
+	b.picture("controls-order")
+}
+
+// mustSign fails unless an element shows these signs of controls, in this order.
+func (b *browser) mustSign(selector string, want ...string) {
+	b.Helper()
+	const signsJS = `Array.from(document.querySelectorAll(%q + " .control"), (control) => {
+		const sign = getComputedStyle(control, "::before");
+		return control.offsetWidth > 0 && sign.content !== "none" ? JSON.parse(sign.content) : "";
+	}).filter((sign) => sign)`
+	got := ask(b, "look for controls in "+selector, chromedp.Evaluate[[]string](fmt.Sprintf(signsJS, selector)))
+	if !slices.Equal(got, want) {
+		b.Errorf("%s shows %q, want %q", selector, got, want)
+	}
+}
+
 // mustFollow has a browser, which reads addresses in its own way, follow the links of the home page and, from
 // there, those to the JSON.
 func mustFollow(b *browser, uids []string) {
@@ -136,13 +184,13 @@ func mustFollow(b *browser, uids []string) {
 	const followJS = `(async () => {
 		const found = [];
 		for (const row of document.querySelectorAll("#latest li")) {
-			const link = row.querySelector("a").href;
+			const { href: link, textContent: uid } = row.querySelector("a");
 			try {
 				const page = new DOMParser().parseFromString(await (await fetch(link)).text(), "text/html");
 				const json = new URL(page.querySelector(".title a").getAttribute("href"), location.href);
-				found.push([row.dataset.uid, page.getElementById("uid").textContent, (await (await fetch(json)).json()).order_uid]);
+				found.push([uid, page.getElementById("uid").textContent, (await (await fetch(json)).json()).order_uid]);
 			} catch (error) {
-				found.push([row.dataset.uid, link, String(error)]);
+				found.push([uid, link, String(error)]);
 			}
 		}
 		return found;
