@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"math"
 	runtimemetrics "runtime/metrics"
+	"sync"
 	"time"
 
 	"orderbox/internal/retry"
 )
 
-// A replay paces itself: where somebody looks orders up it works in small batches with pauses between them,
-// which get longer while what others feel is more than paceFactor times what they feel when there is no
-// replay, and shorter as long as nobody suffers. Where nobody does it works at full speed, unless ingest
-// falls behind.
+// A replay paces itself: where somebody looks orders up it works on one core at most, a message or a small
+// batch at a time, and pauses after each, all the longer while what others feel is more than paceFactor times
+// what they feel when there is no replay. Where nobody does it works at full speed, unless ingest falls behind.
+//
+// That the pauses are many matters more than how long they are: while all processors work, nobody looks
+// for requests that have come in, but for the runtime's own look every 10 ms.
 const (
 	paceFactor = 2
 	paceEvery  = 500 * time.Millisecond
@@ -21,21 +24,22 @@ const (
 	paceFloorLookup   = 100 * time.Microsecond
 	paceFloorSchedule = 150 * time.Microsecond
 	paceFloorIngest   = 100 * time.Millisecond
-	longestPause      = time.Second
-	shortestPause     = 5 * time.Millisecond
-	firstPause        = 100 * time.Millisecond
-	// gentleBatch is how many messages share a transaction while somebody looks orders up: a few milliseconds
-	// of work, so that whoever is asked meanwhile does not wait long for a processor.
+	// How many times as long as it has worked it pauses; BenchmarkLookupsDuringReplay shows what comes of it.
+	leastPause = 1.5
+	mostPause  = 12
+	// gentleBatch is how many messages share a transaction while somebody looks orders up.
 	gentleBatch = 100
 )
 
-// pace is used by one goroutine.
+// pace is adjusted by one goroutine and kept by two.
 type pace struct {
 	lookup, schedule, ingest feeling
 	scheduled                runtimemetrics.Float64Histogram // as of the last time
 
-	pause  time.Duration
 	gentle bool // somebody looks orders up
+
+	turn  sync.Mutex // held while one works or pauses, when there is to be a pause; guards pause
+	pause float64    // times what the work before it took
 }
 
 // feeling is something that others feel, and how it is while no replay is under way.
@@ -62,6 +66,9 @@ func (p *pace) learn(now felt) {
 		feeling *feeling
 		now     time.Duration
 	}{{&p.lookup, now.lookup}, {&p.schedule, now.schedule}, {&p.ingest, now.ingest}} {
+		if f.now == 0 { // nobody was there to feel it
+			continue
+		}
 		if f.feeling.idle == 0 {
 			f.feeling.idle = f.now
 		}
@@ -74,19 +81,35 @@ func (f *feeling) times() float64 { return float64(f.now) / float64(max(f.idle, 
 
 // begin starts a replay: gently when somebody looks orders up.
 func (p *pace) begin(now felt) {
-	p.pause = 0
-	if p.gentle = now.lookup > 0; p.gentle {
-		p.pause = firstPause
-	}
+	p.gentle = now.lookup > 0
+	p.set(p.least())
 }
 
-// adjust decides how long to pause between batches, given what is felt now, and says why it gets slower.
+// least is the pause when nobody suffers.
+func (p *pace) least() float64 {
+	if p.gentle {
+		return leastPause
+	}
+	return 0
+}
+
+func (p *pace) set(pause float64) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.pause = pause
+}
+
+// pauses says whether there are any.
+func (p *pace) pauses() bool {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.pause > 0
+}
+
+// adjust decides how long to pause, given what is felt now, and says why it gets slower.
 func (p *pace) adjust(now felt) (status string) {
 	p.lookup.now, p.schedule.now, p.ingest.now = now.lookup, now.schedule, now.ingest
-	least := time.Duration(0)
-	if p.gentle = now.lookup > 0; p.gentle {
-		least = shortestPause
-	} else {
+	if p.gentle = now.lookup > 0; !p.gentle {
 		p.schedule.now = 0
 	}
 	worst := &p.ingest
@@ -96,13 +119,29 @@ func (p *pace) adjust(now felt) (status string) {
 		}
 	}
 	if worst.times() <= paceFactor {
-		if p.pause = p.pause * 3 / 4; p.pause < shortestPause {
-			p.pause = least
+		pause := p.pause * 3 / 4
+		if pause < leastPause {
+			pause = p.least()
 		}
+		p.set(pause)
 		return ""
 	}
-	p.pause = min(max(2*p.pause, 4*shortestPause), longestPause)
+	p.set(min(max(2*p.pause, 2*leastPause), mostPause))
 	return fmt.Sprintf("slowed down: the %s is %v, %.1f times its idle value", worst.name, worst.now.Round(10*time.Microsecond), worst.times())
+}
+
+// keep does a piece of work and then pauses as long as is due, all the while nothing else being done.
+// Without pauses it just does it.
+func (p *pace) keep(ctx context.Context, work func()) {
+	if !p.pauses() {
+		work()
+		return
+	}
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	begun := time.Now()
+	work()
+	_ = retry.Wait(ctx, time.Duration(p.pause*float64(time.Since(begun)))) // its end is noticed by who works next
 }
 
 // batch is how many messages are to share a transaction.
@@ -175,23 +214,22 @@ set status = $2
 where name = $1
     and status <> $2`
 
-// paced makes a projection pause between its batches, as others need it.
+// paced makes a projection pause as others need it.
 func (x *projection) paced(ctx context.Context, p *pace) {
+	x.pace = p
 	p.begin(x.feel(ctx, p))
 	x.batch.Store(int64(p.batch(x.o.Batch)))
 	due := time.Now().Add(paceEvery)
 	x.progress = func() {
-		if time.Now().After(due) {
-			status := p.adjust(x.feel(ctx, p))
-			x.batch.Store(int64(p.batch(x.o.Batch)))
-			if _, err := x.pool.Exec(ctx, setStatusSQL, x.gen.name, status); err != nil {
-				x.log.Debug("status not written", "error", err)
-			}
-			x.log.Debug("replay paced", "pause", p.pause, "why", status)
-			due = time.Now().Add(paceEvery)
+		if time.Now().Before(due) {
+			return
 		}
-		if p.pause > 0 {
-			_ = retry.Wait(ctx, p.pause) // whose end the next batch notices
+		status := p.adjust(x.feel(ctx, p))
+		x.batch.Store(int64(p.batch(x.o.Batch)))
+		if _, err := x.pool.Exec(ctx, setStatusSQL, x.gen.name, status); err != nil {
+			x.log.Debug("status not written", "error", err)
 		}
+		x.log.Debug("replay paced", "pause", p.pause, "why", status)
+		due = time.Now().Add(paceEvery)
 	}
 }

@@ -24,27 +24,27 @@ func TestAReplaySlowsDownWhenOthersSufferAndSpeedsUpAgain(t *testing.T) {
 			t.Fatalf("within bounds: %q", status)
 		}
 	}
-	if p.pause != shortestPause {
-		t.Errorf("nobody suffers, and it pauses %v", p.pause)
+	if p.pause != leastPause {
+		t.Errorf("nobody suffers, and it pauses %v times its work", p.pause)
 	}
 	if p.adjust(felt{}); p.pause != 0 || p.batch(2000) != 2000 {
-		t.Errorf("nobody looks up any more, and it pauses %v", p.pause)
+		t.Errorf("nobody looks up any more, and it pauses %v times its work", p.pause)
 	}
 	if status := p.adjust(felt{schedule: time.Second}); status != "" {
 		t.Errorf("without lookups the processors matter: %q", status)
 	}
-	before := time.Duration(0)
+	before := 0.0
 	for range 20 {
 		status := p.adjust(felt{lookup: 20 * ms})
 		if !strings.Contains(status, "the lookups' p99 is 20ms, 5.0 times its idle value") {
 			t.Fatalf("not said: %q", status)
 		}
-		if p.pause < before || p.pause > longestPause {
+		if p.pause < before || p.pause > mostPause {
 			t.Fatalf("pause %v after %v", p.pause, before)
 		}
 		before = p.pause
 	}
-	if before != longestPause {
+	if before != mostPause {
 		t.Errorf("pauses %v at most", before)
 	}
 	if status := p.adjust(felt{lookup: ms, ingest: time.Second}); !strings.Contains(status, "the ingest lag is 1s, 10.0 times") {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/inbox"
 )
 
 // errReplaced says that a generation is not in the state any more in which this projector found it.
@@ -24,6 +26,7 @@ type projection struct {
 	cores      int          // to judge on
 	batch      atomic.Int64 // messages that share a transaction at most
 	progress   func()       // called after each batch; may be nil
+	pace       *pace        // when to pause
 
 	reading sync.Mutex // guards rules
 	rules   rules
@@ -34,7 +37,7 @@ select position
 from checkpoint`
 
 func (p *Projector) newProjection(conn *pgx.Conn, gen generation, cores int) *projection {
-	x := &projection{Projector: p, conn: conn, gen: gen, cores: cores}
+	x := &projection{Projector: p, conn: conn, gen: gen, cores: cores, pace: new(pace)}
 	x.batch.Store(int64(p.o.Batch))
 	return x
 }
@@ -103,7 +106,9 @@ func (x *projection) advance(ctx context.Context, judged []judgement) error {
 	if len(judged) == 0 {
 		return nil
 	}
-	if err := x.project(ctx, judged); err != nil {
+	var err error
+	x.pace.keep(ctx, func() { err = x.project(ctx, judged) })
+	if err != nil {
 		return err
 	}
 	x.portion.Worked()
@@ -138,6 +143,21 @@ func (x *projection) read(ctx context.Context, more func(ctx context.Context) er
 func (x *projection) next(ctx context.Context, after int64) ([]judgement, error) {
 	x.reading.Lock()
 	defer x.reading.Unlock()
+	entries, err := x.entries(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	judged := x.judge(ctx, entries)
+	for _, j := range judged {
+		if j.dead != nil && j.dead.fault != "" {
+			x.log.Error("judging a message failed: it is a dead letter now", "position", j.position, "fault", j.dead.fault)
+		}
+	}
+	return judged, nil
+}
+
+// entries reads the batch behind a position, and whatever schemas it needs.
+func (x *projection) entries(ctx context.Context, after int64) ([]inbox.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	entries, err := x.box.Read(ctx, after, x.portion.Of(int(x.batch.Load())), maxBatchBytes)
@@ -147,19 +167,19 @@ func (x *projection) next(ctx context.Context, after int64) ([]judgement, error)
 	for x.end > 0 && len(entries) > 0 && entries[len(entries)-1].Position > x.end {
 		entries = entries[:len(entries)-1]
 	}
-	if len(entries) == 0 {
-		return nil, nil
+	if len(entries) > 0 && x.gen.base != 0 {
+		x.rules, err = x.rules.later(ctx, x.box)
 	}
-	if x.gen.base != 0 {
-		if x.rules, err = x.rules.later(ctx, x.box); err != nil {
-			return nil, err
-		}
+	return entries, err
+}
+
+func (x *projection) judge(ctx context.Context, entries []inbox.Entry) (judged []judgement) {
+	if !x.pace.pauses() {
+		return x.rules.judge(entries, x.cores)
 	}
-	judged := x.rules.judge(entries, x.cores)
-	for _, j := range judged {
-		if j.dead != nil && j.dead.fault != "" {
-			x.log.Error("judging a message failed: it is a dead letter now", "position", j.position, "fault", j.dead.fault)
-		}
+	for len(entries) > 0 {
+		x.pace.keep(ctx, func() { judged = append(judged, x.rules.judge(entries[:1], 1)...) })
+		entries = entries[1:]
 	}
-	return judged, nil
+	return judged
 }

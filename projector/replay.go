@@ -219,6 +219,7 @@ func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
+	x.pace.set(0) // who is held does not wait for pauses
 	for x.checkpoint < end {
 		judged, err := x.next(ctx, x.checkpoint)
 		if err != nil {

@@ -95,7 +95,7 @@ func TestNobodyNoticesAReplay(t *testing.T) {
 	dir := testservers.Dir(t)
 	p := mustProgram(t, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty")
 	env := mustEnv(t, dir)
-	mustFill(t, env, 31, 3_000)
+	mustFill(t, env, 31, 1_500)
 	url := env["ORDERBOX_URL"]
 	testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), url) == nil })
 	before := everyOrder(t, url)
