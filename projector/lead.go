@@ -64,6 +64,8 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func(
 	}
 }
 
+// A change of state that is far ahead is from before the clock stepped back, and whoever lives has made another since.
+//
 // Neither keepalives nor timeouts of the server's see a process that is stopped: its system goes on answering,
 // and a COPY that waits for more is not interrupted.
 const endSilentSQL = `
@@ -74,7 +76,7 @@ where l.locktype = 'advisory'
     and l.granted
     and l.database = (select oid from pg_database where datname = current_database())
     and (l.classid::bigint << 32 | l.objid::bigint) = hashtext($1)::bigint
-    and a.state_change < now() - make_interval(secs => $2)`
+    and abs(extract(epoch from now() - a.state_change)) > $2`
 
 // endSilent ends the connection that has the lock, if nothing was done over it for long.
 func endSilent(ctx context.Context, conn *pgx.Conn, lock string, silence time.Duration) error {

@@ -185,13 +185,15 @@ func (p *pace) scheduling() time.Duration {
 	return 0
 }
 
-// How long the newest message took from the broker into the log; nothing when none came for a while.
+// How long the newest message took from the broker into the log; nothing when none came for a while. The two clocks are
+// those of two machines, and may jump: what looks longer than a minute is theirs, or of an outage, and no replay's.
 const ingestLagSQL = `
-select greatest(extract(epoch from received_at - stamped_at), 0)::float8
+select extract(epoch from received_at - stamped_at)::float8
 from inbox
 where position = (select max(position) from inbox)
     and source = 'stan'
-    and received_at > now() - interval '5 s'`
+    and received_at between now() - interval '5 s' and now()
+    and received_at - stamped_at between interval '0' and interval '1 min'`
 
 // feel asks what others feel right now. What cannot be asked is not felt.
 func (p *Projector) feel(ctx context.Context, pace *pace) (now felt) {

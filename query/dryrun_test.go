@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -295,6 +297,35 @@ func TestErrandsEndWithTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	awaitErrand(t, s, "dry-run", errandCancelled)
+}
+
+// A time of day says nothing of how long something takes: the clock may have stepped back since.
+func TestThePaceOfAnErrandOutlivesAClockThatJumps(t *testing.T) {
+	t.Parallel()
+	starts := make(chan func(context.Context), 1)
+	e := newErrand[Change](starts, slog.New(slog.DiscardHandler))
+	told, end := make(chan bool), make(chan bool)
+	err := e.start("somebody", func(_ context.Context, tell func(func(*report[Change]))) error {
+		tell(func(r *report[Change]) {
+			r.Position, r.Head = 50, 100
+			ahead := r.Began.Add(24 * time.Hour)
+			r.Began = &ahead
+		})
+		close(told)
+		<-end
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer close(end)
+	group.Go(func() { (<-starts)(t.Context()) })
+	<-told
+	if now := e.now(); now.Rate <= 0 || now.SecondsLeft <= 0 || now.SecondsLeft > 3600 {
+		t.Errorf("%+v", now.pace)
+	}
 }
 
 func TestThePaceOfAReplayIsThatOfTheLastSeconds(t *testing.T) {

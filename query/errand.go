@@ -29,6 +29,7 @@ type errand[T any] struct {
 	mu     sync.Mutex
 	number int // of the latest one
 	report report[T]
+	began  time.Time // as the report's, but not moved by a clock that jumps
 	stop   context.CancelFunc
 }
 
@@ -55,7 +56,7 @@ func (e *errand[T]) now() report[T] {
 	defer e.mu.Unlock()
 	r := e.report
 	if r.State == errandRunning {
-		r.pace = newPace(r.Position, r.Head, time.Since(*r.Began))
+		r.pace = newPace(r.Position, r.Head, time.Since(e.began))
 	}
 	return r
 }
@@ -82,7 +83,8 @@ func (e *errand[T]) start(by string, do func(ctx context.Context, tell func(func
 		stop()
 		return unavailable("The service is only starting, or is stopping.")
 	}
-	began := time.Now().UTC()
+	e.began = time.Now()
+	began := e.began.UTC()
 	e.number, e.stop, e.report = number, stop, report[T]{State: errandRunning, By: by, Began: &began}
 	return nil
 }

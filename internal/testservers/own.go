@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"orderbox/internal/local"
 )
@@ -20,6 +21,7 @@ type OwnedPostgres struct {
 	tb      testing.TB
 	options local.PostgresOptions
 	server  *local.Postgres
+	clock   string // the file that says how far off the server's is; only with one of its own
 }
 
 // OwnPostgres starts a PostgreSQL server for this test alone, with settings as name=value. It ends with the test.
@@ -244,4 +246,49 @@ func (p *OwnedPostgres) Secure(a *Authority) {
 	p.Stop()
 	p.options.Settings = map[string]string{"ssl": "on", "ssl_cert_file": cert, "ssl_key_file": key}
 	p.Start()
+}
+
+// OwnPostgresWithClock is OwnPostgres, whose clock the test moves with Jump. It needs libfaketime, and skips the test
+// where that is not installed, unless CI=true. The test must not be parallel.
+func OwnPostgresWithClock(tb testing.TB) *OwnedPostgres {
+	tb.Helper()
+	found, err := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
+	switch {
+	case err != nil:
+		tb.Fatal(err)
+	case len(found) == 0 && os.Getenv("CI") == "true":
+		tb.Fatal("libfaketime is not installed: apt-get install libfaketime")
+	case len(found) == 0:
+		tb.Skip("libfaketime is not installed: apt-get install libfaketime")
+	}
+	offset := filepath.Join(Dir(tb), "offset")
+	for name, value := range map[string]string{"LD_PRELOAD": found[0], "FAKETIME_TIMESTAMP_FILE": offset, "FAKETIME_NO_CACHE": "1",
+		"DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"} {
+		tb.Setenv(name, value)
+	}
+	moveClock(tb, offset, 0)
+	p := OwnPostgres(tb)
+	p.clock = offset
+	if err := os.Unsetenv("LD_PRELOAD"); err != nil { // the server alone
+		tb.Fatal(err)
+	}
+	return p
+}
+
+// Jump sets the server's clock so much ahead of this machine's, or behind it, at once.
+func (p *OwnedPostgres) Jump(offset time.Duration) {
+	p.tb.Helper()
+	moveClock(p.tb, p.clock, offset)
+}
+
+// moveClock replaces the file whole, for it is read all the time.
+func moveClock(tb testing.TB, file string, offset time.Duration) {
+	tb.Helper()
+	err := os.WriteFile(file+".new", fmt.Appendf(nil, "%+d\n", int64(offset.Seconds())), 0o644)
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
