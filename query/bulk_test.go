@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/internal/testservers"
 )
 
 func bulk(tb testing.TB, s *Server, kind, text string) *http.Response {
@@ -74,6 +76,26 @@ func TestWhatAPreviewCountsIsWhatIsDone(t *testing.T) {
 				t.Errorf("a double click: %+v", again)
 			}
 		})
+	}
+}
+
+func TestADetachedMessageHoldsUpNoDecisionAboutOthers(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	s := newDeciding(t, p)
+	var ids []int64
+	for i := range 3 {
+		ids = append(ids, p.mustRefuse(t, fmt.Appendf(nil, "payload %d", i), "invalid", "[]", nil))
+	}
+	if _, err := testservers.Open(t, p.AdminURL, 1).Exec(t.Context(), `delete from inbox where position = $1`, ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	if code := decide(t, s, ids[1], "retry", "").StatusCode; code != http.StatusNotFound {
+		t.Errorf("a decision about it: %d", code)
+	}
+	done := mustDecode[bulkAnswer](t, http.StatusAccepted, bulk(t, s, "discard", `{"filter": {"reason": "invalid"}, "note": "all of them"}`))
+	if done != (bulkAnswer{2, 0}) {
+		t.Errorf("done %+v", done)
 	}
 }
 

@@ -28,6 +28,7 @@ type standing struct {
 	unpatched bool // the patch does not apply
 }
 
+// One whose message was detached from the log is none to decide about.
 const readStandingsSQL = `
 select d.position, d.state,
     exists (
@@ -40,6 +41,7 @@ from dead_letters as d
 cross join checkpoint as k
 where d.position = any($1)
     and d.original is null
+    and exists (select from inbox as i where i.position = d.position)
 order by d.position`
 
 // readStandings returns how things stand with those of the ids that are dead letters, oldest first.
