@@ -2,8 +2,12 @@ package projector
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"orderbox/inbox"
 )
 
 func TestAReplaySlowsDownWhenOthersSufferAndSpeedsUpAgain(t *testing.T) {
@@ -72,5 +76,38 @@ func TestWaitingForAProcessorIsFelt(t *testing.T) {
 	}
 	if p.scheduling() == 0 {
 		t.Error("a thousand goroutines wait for nothing")
+	}
+}
+
+func TestAReplayBesideLookupsPausesAfterEachMessageAndDoesOneThingAtATime(t *testing.T) {
+	t.Parallel()
+	p := newPace()
+	p.begin(felt{lookup: time.Millisecond})
+	var working atomic.Int32
+	work := func() {
+		if working.Add(1) != 1 {
+			t.Error("two things are done at once")
+		}
+		for begun := time.Now(); time.Since(begun) < 5*time.Millisecond; {
+		}
+		working.Add(-1)
+	}
+	begun := time.Now()
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for range 3 {
+				p.keep(t.Context(), work)
+			}
+		})
+	}
+	both.Wait()
+	if took, least := time.Since(begun), time.Duration(6*(1+leastPause)*float64(5*time.Millisecond)); took < least {
+		t.Errorf("took %v, want %v at least", took, least)
+	}
+
+	x := &projection{pace: p, rules: rules{{1, 0, &schema{version: "broken"}}}}
+	if judged := len(x.judge(t.Context(), make([]inbox.Entry, 3))); judged != 3 {
+		t.Errorf("%d of 3 messages were judged", judged)
 	}
 }
