@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -110,16 +111,39 @@ const (
 	ends        = "<!-- end of the fault matrix -->\n"
 )
 
-func writeTable(t *testing.T, outcomes []outcome, took time.Duration) {
+// mustReadTable returns what stands before, between and behind the marks.
+func mustReadTable(t *testing.T) (before, recorded, after string) {
+	t.Helper()
 	text, err := os.ReadFile(reliability)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(text), begins)
-	_, after, closed := strings.Cut(rest, ends)
+	recorded, after, closed := strings.Cut(rest, ends)
 	if !found || !closed {
 		t.Fatalf("%s lacks the marks that the table stands between", reliability)
 	}
+	return before, recorded, after
+}
+
+// What is recorded is of every cell that there is, also of those that were added since.
+func TestTheRecordedTableIsOfTheWholeMatrix(t *testing.T) {
+	var all []outcome
+	for _, c := range slices.Concat(singles(), pairs()) {
+		all = append(all, outcome{cell: c, answered: 1})
+	}
+	_, recorded, _ := mustReadTable(t)
+	shape := func(table string) string {
+		_, rows, _ := strings.Cut(table, "\n") // the first line sums up
+		return regexp.MustCompile(`[0-9]+(\.[0-9])?`).ReplaceAllString(rows, "N")
+	}
+	if got, want := shape(recorded), shape(table(all, 0)); got != want {
+		t.Errorf("the tables of %s are not of the matrix as it is, run: task matrix\n%s\nwant\n%s", reliability, got, want)
+	}
+}
+
+func writeTable(t *testing.T, outcomes []outcome, took time.Duration) {
+	before, _, after := mustReadTable(t)
 	if err := os.WriteFile(reliability, []byte(before+begins+table(outcomes, took)+ends+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
