@@ -69,7 +69,7 @@ select last_sequence, last_stamp
 from detached
 where source = $1
     and channel = $2
-order by last desc
+order by last_stamp desc
 limit 1`
 
 // Detached returns the sequence and stamp of the last message of a channel whose partition was detached: it and those

@@ -143,7 +143,7 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	if err != nil {
 		return 0, err
 	}
-	if first.Timestamp <= at.UnixNano() { // the broker still has some of those, or had when it counted the same
+	if first.Timestamp/int64(time.Microsecond) <= at.UnixMicro() { // the broker still has some of those, or had when it counted the same
 		from = max(from, detached+1)
 	}
 	spans, err := a.box.Missing(querying, inbox.SourceSTAN, a.channel, from, int64(to),

@@ -174,29 +174,78 @@ func TestRedeliveryStormsAreBounded(t *testing.T) {
 	}
 }
 
-// A month was taken out of the log, and the broker has all of it still.
+// Ends the month before its next message, and has it projected, as far as detaching asks.
+const endMonthSQL = `
+do $$
+declare
+	month text := (select tableoid::regclass from inbox limit 1);
+	since timestamptz := (select min(stamped_at) from inbox);
+	until timestamptz := (select max(stamped_at) + interval '1 us' from inbox);
+begin
+	execute format('alter table inbox detach partition %I', month);
+	execute format('alter table %I rename to ended', month);
+	execute format('alter table inbox attach partition ended for values from (%L) to (%L)', since, until);
+	create schema generation_1;
+	create table generation_1.checkpoint as select 1000000 as position;
+	insert into generations (name, fingerprint, state) values ('generation_1', '', 'current');
+end $$`
+
+// A month was taken out of the log, and the broker has all of it still. What had come last of the month was not the end of it.
 func TestWhatWasDetachedIsNotFetchedAgain(t *testing.T) {
 	t.Parallel()
 	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
 	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
 	_, stop := mustStart(t, pool, broker, channel)
-	mustPublish(t, broker, channel, numbered(1, 100)...)
-	mustHold(t, pool, numbered(1, 100))
+	mustPublish(t, broker, channel, numbered(1, 60)...)
+	mustHold(t, pool, numbered(1, 60))
 	stop()
-	const noteSQL = `
-		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
-		select 'inbox_x', source, channel, count(*), min(position), max(position), max(sequence), max(stamped_at)
-		from inbox
-		where sequence <= 60
-		group by source, channel`
-	if _, err := admin.Exec(t.Context(), noteSQL); err != nil {
+	mustForget(t, admin, `sequence = 40`)
+	_, stop = mustStart(t, pool, broker, channel)
+	mustHold(t, pool, numbered(1, 60))
+	if _, err := admin.Exec(t.Context(), endMonthSQL); err != nil {
 		t.Fatal(err)
 	}
-	mustForget(t, admin, `sequence <= 60 or sequence = 80`)
+	mustPublish(t, broker, channel, numbered(61, 100)...)
+	mustHold(t, pool, numbered(1, 100))
+	stop()
+	if _, err := admin.Exec(t.Context(), `select detach_inbox_partition('ended')`); err != nil {
+		t.Fatal(err)
+	}
+	mustForget(t, admin, `sequence = 80`)
 	g, _ := mustStart(t, pool, broker, channel)
 	testservers.Eventually(t, "what is lacking is fetched", func() bool { return testutil.ToFloat64(g.metrics.recovered) > 0 })
 	mustHold(t, pool, numbered(61, 100))
 	if n := testutil.ToFloat64(g.metrics.recovered); n != 1 {
 		t.Errorf("%v messages were fetched, want the one that is not detached", n)
+	}
+}
+
+// All that the broker still has is the last message that was detached. Its stamps are finer than the log's.
+func TestTheLastThatWasDetachedIsNotFetchedAgain(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	_, stop := mustStart(t, pool, broker, channel)
+	mustPublish(t, broker, channel, numbered(1, 1)...)
+	mustHold(t, pool, numbered(1, 1))
+	if _, err := admin.Exec(t.Context(), endMonthSQL); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if _, err := admin.Exec(t.Context(), `select detach_inbox_partition('ended')`); err != nil {
+		t.Fatal(err)
+	}
+	g, err := New(inbox.New(pool, nil), Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: "auditor",
+		AckWait: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := g.connect(make(chan error, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n, err := g.audit.audit(t.Context(), conn); n != 0 || err != nil {
+		t.Errorf("%d messages were fetched: %v", n, err)
 	}
 }

@@ -222,13 +222,12 @@ func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 	x.pace.set(0) // who is held does not wait for pauses
 	for x.checkpoint < end {
 		judged, err := x.next(ctx, x.checkpoint)
+		if err == nil && len(judged) > 0 {
+			err = x.project(ctx, judged)
+		} else if err == nil {
+			err = x.skipDetached(ctx, end)
+		}
 		if err != nil {
-			return err
-		}
-		if len(judged) == 0 {
-			return fmt.Errorf("the log ends before position %d, which was projected: is it the same log, with no partition detached?", end)
-		}
-		if err := x.project(ctx, judged); err != nil {
 			return err
 		}
 	}

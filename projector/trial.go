@@ -51,10 +51,14 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progr
 	case current.fingerprint != fingerprint() && asInService:
 		return ErrOtherVersion
 	}
-	if asInService { // it would be compared with what cannot be made again
-		if err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return checkWhole(ctx, tx, current) }); err != nil {
-			return err
+	whole := func() error { // or it would be compared with what cannot be made again
+		if !asInService {
+			return nil
 		}
+		return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return checkWhole(ctx, tx, current) })
+	}
+	if err := whole(); err != nil {
+		return err
 	}
 	if err := t.create(ctx, current); err != nil {
 		return err
@@ -76,7 +80,10 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progr
 	end := func(ctx context.Context) (done bool, err error) {
 		return true, pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error { return decide(ctx, tx) })
 	}
-	return x.run(ctx, p.pause, end)
+	if err := x.run(ctx, p.pause, end); err != nil {
+		return err
+	}
+	return whole() // a partition may have been detached meanwhile, and a repair would drop what became of it
 }
 
 // create makes the trial's tables, marks them as held, and says how far to go.

@@ -59,3 +59,23 @@ func (x *projection) checkLost(ctx context.Context, tx pgx.Tx, inService, end in
 	}
 	return nil
 }
+
+const wasDetachedSQL = `
+select exists (select from detached where $1 between first and last)`
+
+// skipDetached moves the checkpoint of a projection that has come to the end of the log on to a position that the
+// generation in service has reached, where what came last was detached: no checkpoint ever goes back.
+func (x *projection) skipDetached(ctx context.Context, end int64) error {
+	var detached bool
+	if err := x.conn.QueryRow(ctx, wasDetachedSQL, end).Scan(&detached); err != nil {
+		return err
+	}
+	if !detached {
+		return fmt.Errorf("the log ends before position %d, which was projected: is it the same log, with no partition detached?", end)
+	}
+	if _, err := x.conn.Exec(ctx, moveCheckpointSQL, x.checkpoint, end, 0, 0, 0); err != nil {
+		return err
+	}
+	x.checkpoint = end
+	return nil
+}

@@ -1,10 +1,15 @@
 package projector
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/inbox"
 	"orderbox/internal/testservers"
 	"orderbox/publisher"
 )
@@ -109,13 +114,144 @@ func TestOnlyWhatIsOverAndProjectedIsDetached(t *testing.T) {
 	refused("inbox_other", "no month")
 	refused("orders", "no month")
 	refused("inbox_c", "not over")
-	h.mustExec(t, `update generation_1.checkpoint set position = 500`)
-	refused("inbox_b", "generation_1 has not projected all of inbox_b")
+	refused("inbox_b", "older")
+	h.mustExec(t, `update generation_1.checkpoint set position = 200`)
+	refused("inbox_a", "generation_1 has not projected all of inbox_a")
+	// One that was asked for again comes late, and is not the last for that.
+	h.mustExec(t, `delete from inbox where sequence = 5`)
+	h.receiveAt(t, 5, []byte("late"))
+	h.mustExec(t, `update generation_1.checkpoint set position = 901`)
 	if got := h.view2(t, `select detach_inbox_partition('inbox_a')`); got != "299" {
 		t.Errorf("%s were detached", got)
 	}
-	const noted = "inbox_a stan orders 299 1 299 299 299"
+	const noted = "inbox_a stan orders 299 1 901 299 299"
 	if got := h.view2(t, `select concat_ws(' ', partition, source, channel, messages, first, last, last_sequence, extract(epoch from last_stamp)::integer) from detached`); got != noted {
 		t.Errorf("%s is noted, want %s", got, noted)
+	}
+}
+
+// receiveAt appends a message that has a sequence of its own.
+func (h *house) receiveAt(t *testing.T, sequence int64, payload []byte) {
+	t.Helper()
+	m := inbox.Message{Source: inbox.SourceSTAN, Channel: "orders", Sequence: sequence, StampedAt: time.Unix(sequence, 0), Payload: payload}
+	if _, err := h.box.Append(t.Context(), []inbox.Message{m}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// detach begins to detach inbox_a, without giving up soon, and returns when it waits for a lock.
+func (h *house) detach(t *testing.T) (detached <-chan error) {
+	t.Helper()
+	h.mustExec(t, `alter function detach_inbox_partition set lock_timeout = '5min'`)
+	result := make(chan error, 1)
+	go func() {
+		_, err := h.admin.Exec(t.Context(), `select detach_inbox_partition('inbox_a')`)
+		result <- err
+	}()
+	const waitsSQL = `
+		select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+			and query like '%detach_inbox_partition(''%' and pid <> pg_backend_pid())`
+	testservers.Eventually(t, "the detaching waits", func() bool { return h.view2(t, waitsSQL) == "true" })
+	return result
+}
+
+// Nobody's message waits while a month is read, which takes long, nor does the detaching fail for those that come.
+func TestMessagesComeWhileAMonthIsDetached(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustMonths(t)
+	stop := h.start(t, 100)
+	h.await(t)
+	stop()
+	holds, err := testservers.Open(t, h.AdminURL, 1).Begin(t.Context()) // the month cannot be read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holds.Rollback(context.WithoutCancel(t.Context()))
+	// So that a message which waits fails the test, and does not hang.
+	for _, statement := range []string{`set local idle_in_transaction_session_timeout = '1min'`, `lock table inbox_a in access exclusive mode`} {
+		if _, err := holds.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	detached := h.detach(t)
+	h.receive(t, []byte("comes meanwhile"))
+	if err := holds.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-detached; err != nil {
+		t.Error(err)
+	}
+}
+
+// Either the next generation begins with the month or it is refused to be begun; what was ordered meanwhile keeps the month.
+func TestAMonthIsNotDetachedWhileAReplayIsOrdered(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustMonths(t)
+	stop := h.start(t, 100)
+	h.await(t)
+	stop()
+	p := h.newProjector(t, 100)
+	var detached <-chan error
+	err := p.inTx(t.Context(), "order a replay", func(tx pgx.Tx) error { // as Order does
+		_, inForce, err := p.alone(t.Context(), tx)
+		if err != nil {
+			return err
+		}
+		if err := checkWhole(t.Context(), tx, generation{name: "generation_1"}); err != nil {
+			return err
+		}
+		detached = h.detach(t)
+		_, err = p.order(t.Context(), tx, false, inForce)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-detached; err == nil || !strings.Contains(err.Error(), "generation_2 has not projected all of inbox_a") {
+		t.Errorf("detached: %v", err)
+	}
+}
+
+// What is built to be compared with lacks what is detached meanwhile, and nothing is to be repaired by it.
+func TestNoComparisonWithWhatIsDetachedMeanwhile(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustMonths(t)
+	stop := h.start(t, 100)
+	h.await(t)
+	stop()
+	detached := false
+	_, err := h.newProjector(t, 10).Try(t.Context(), true, func(int64, int64) {
+		if !detached {
+			detached = true
+			h.mustExec(t, `select detach_inbox_partition('inbox_a')`)
+		}
+	})
+	if !errors.Is(err, ErrDetached) {
+		t.Errorf("compared: %v", err)
+	}
+}
+
+// Nothing has come since the month that is left behind, so the log is empty.
+func TestAReplayLeavesTheLastMonthBehind(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustExec(t, `create table inbox_a partition of inbox for values from ('1970-01-01 00:00:00Z') to ('1970-01-01 00:05:00Z')`)
+	for m := range publisher.Messages(62, 100, 0.2) {
+		h.receive(t, m.Payload)
+	}
+	h.start(t, 30)
+	h.await(t)
+	h.mustExec(t, `select detach_inbox_partition('inbox_a')`)
+	if _, err := h.newProjector(t, 30).Order(t.Context(), false, true); err != nil {
+		t.Fatal(err)
+	}
+	h.awaitGeneration(t, "generation_2")
+	h.receive(t, []byte("rubbish"))
+	h.await(t)
+	if got := h.view(t, `select concat_ws(' ', position, orders, duplicates, dead_letters) from checkpoint`); got != "101 0 0 1" {
+		t.Errorf("the checkpoint is %s", got)
 	}
 }

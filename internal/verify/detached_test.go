@@ -56,3 +56,30 @@ func TestADetachedMessageThatComesAgainIsNoEpoch(t *testing.T) {
 		t.Errorf("epochs %+v, gaps %+v", r.Epochs, r.GapRanges)
 	}
 }
+
+// Before anything new did, it came again; and a month that was detached later began earlier.
+func TestTheFirstThatIsLeftWasDetached(t *testing.T) {
+	t.Parallel()
+	l := mustLog(t)
+	l.must(t, `delete from inbox;
+		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
+		values ('inbox_x', 'stan', 'c', 4, 1, 10, 4, '2026-02-01 00:00:04Z'), ('inbox_y', 'stan', 'c', 5, 5, 9, 9, '2026-02-01 00:00:09Z')`)
+	l.mustCame(t, "c", slices.Concat(run(3, 4, 3), run(11, 15, 11))...)
+	r := l.mustCheck(t)
+	if e := r.Epochs[0]; len(r.Epochs) != 1 || r.Gaps != 1 || e.Detached != 7 || e.Missing != 1 || e.Received != 7 {
+		t.Errorf("epochs %+v, gaps %+v", r.Epochs, r.GapRanges)
+	}
+}
+
+// Nothing of what is missing of a broker that counts anew is taken for detached.
+func TestABrokerCountsAnewAfterADetachment(t *testing.T) {
+	t.Parallel()
+	l := mustLog(t)
+	l.must(t, `delete from inbox;
+		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
+		values ('inbox_x', 'stan', 'c', 9, 1, 9, 9, '2026-02-01 00:00:09Z')`)
+	l.mustCame(t, "c", run(4, 12, 60)...)
+	if r := l.mustCheck(t); len(r.Epochs) != 1 || r.Gaps != 3 || r.Epochs[0].Detached != 0 {
+		t.Errorf("epochs %+v, gaps %+v", r.Epochs, r.GapRanges)
+	}
+}

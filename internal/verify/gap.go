@@ -49,7 +49,13 @@ const (
 type Gaps struct {
 	last     message
 	counts   map[string]*numbering // by channel
-	detached map[string]int64      // the last sequence of each channel that was detached
+	detached map[string]counted    // the last of each channel that was
+}
+
+// counted is a message as its broker counted and stamped it.
+type counted struct {
+	sequence int64
+	stamp    time.Time
 }
 
 // message is one entry of the log. A broker is where it came from, or an operator.
@@ -71,10 +77,10 @@ order by position
 limit $2`
 
 const detachedSQL = `
-select distinct on (channel) channel, last_sequence
+select distinct on (channel) channel, last_sequence, last_stamp
 from detached
 where source = 'stan'
-order by channel, last desc`
+order by channel, last_stamp desc`
 
 const sameMessageSQL = `
 select exists (
@@ -114,11 +120,11 @@ func (g *Gaps) readDetached(ctx context.Context, q querier) error {
 	if err != nil {
 		return fmt.Errorf("read what was detached: %w", err)
 	}
-	g.detached = make(map[string]int64)
+	g.detached = make(map[string]counted)
 	var channel string
-	var sequence int64
-	_, err = pgx.ForEachRow(rows, []any{&channel, &sequence}, func() error {
-		g.detached[channel] = sequence
+	var last counted
+	_, err = pgx.ForEachRow(rows, []any{&channel, &last.sequence, &last.stamp}, func() error {
+		g.detached[channel] = last
 		return nil
 	})
 	if err != nil {
@@ -239,7 +245,7 @@ func countGaps(ctx context.Context, tx pgx.Tx, r *Report) error {
 // asked for again comes late.
 type numbering struct {
 	epochs   []*epoch // in the order in which they came
-	detached int64    // the last sequence that was
+	detached counted  // the last that was; zero for none
 }
 
 // epoch is one count of the broker's: 1 to last but for the holes.
@@ -263,12 +269,18 @@ func (c *numbering) add(sequence int64, stamp, now time.Time) {
 	e := c.epochOf(sequence, stamp)
 	if e == nil {
 		e = &epoch{since: stamp}
-		if begin := min(c.detached, sequence-1); begin > 0 && len(c.epochs) == 0 {
-			e.last, e.holes = begin, []hole{{from: 1, to: begin, detached: true}}
+		if c.goesOn(sequence, stamp) {
+			e.last, e.holes = c.detached.sequence, []hole{{from: 1, to: c.detached.sequence, detached: true}}
 		}
 		c.epochs = append(c.epochs, e)
 	}
 	e.add(sequence, stamp, now)
+}
+
+// goesOn says whether the first message that is left is of the same epoch as the last that was detached: behind it, or
+// one of those before, which came again.
+func (c *numbering) goesOn(sequence int64, stamp time.Time) bool {
+	return len(c.epochs) == 0 && c.detached.sequence > 0 && (sequence > c.detached.sequence || !stamp.After(c.detached.stamp))
 }
 
 // epochOf returns the epoch that a message belongs to; nil for one that begins with it.
