@@ -283,6 +283,13 @@ func TestStoppingWaitsForNobody(t *testing.T) {
 
 	p = start()
 	testservers.Eventually(t, "it is ready", ready)
+	postgres.Pause()
+	testservers.Eventually(t, "it notices that the database hangs", func() bool { return !ready() })
+	p.mustTerminate(syscall.SIGTERM) // with queries that are never answered
+	postgres.Resume()
+
+	p = start()
+	testservers.Eventually(t, "it is ready", ready)
 	postgres.Crash()
 	mustPublish(t, broker.URL, broker.Cluster, "orders", 0, payloads...)
 	p.mustTerminate(syscall.SIGTERM) // with messages in hand and nowhere to put them

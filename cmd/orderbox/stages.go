@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,11 +82,7 @@ func (s *stages) run(ctx context.Context) error {
 	if err := s.waitForDatabase(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	defer func() {
-		for _, pool := range s.pools {
-			pool.Close()
-		}
-	}()
+	defer s.closePools()
 	g, ctx := errgroup.WithContext(ctx)
 	// Query comes last: it serves the checks and metrics that the others add.
 	for _, start := range []func(context.Context, *errgroup.Group) error{s.startIngest, s.startProjector, s.startQuery} {
@@ -95,6 +92,26 @@ func (s *stages) run(ctx context.Context) error {
 		}
 	}
 	return g.Wait()
+}
+
+// closeDeadline is for databases that answer. Of one that does not, pgx waits 15 s for each connection.
+const closeDeadline = time.Second
+
+func (s *stages) closePools() {
+	var closing sync.WaitGroup
+	for _, pool := range s.pools {
+		closing.Go(pool.Close)
+	}
+	closed := make(chan struct{})
+	go func() {
+		closing.Wait()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeDeadline):
+		s.log.Info("connections to the database left open, for it does not answer")
+	}
 }
 
 // waitForDatabase returns nil when the database is there and has the tables. While it is away it waits;
