@@ -54,14 +54,7 @@ limit 1`
 // Last returns the sequence and stamp of the message that was appended last from a channel; a zero
 // sequence when there is none.
 func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
-	err = b.pool.QueryRow(ctx, lastMessageSQL, source, channel).Scan(&sequence, &stampedAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, time.Time{}, nil
-	}
-	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("read the last message of a channel: %w", err)
-	}
-	return sequence, stampedAt, nil
+	return b.last(ctx, "the last message", lastMessageSQL, source, channel)
 }
 
 const detachedSQL = `
@@ -75,12 +68,17 @@ limit 1`
 // Detached returns the sequence and stamp of the last message of a channel whose partition was detached: it and those
 // before are not missing. A zero sequence when there is none.
 func (b *Inbox) Detached(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
-	err = b.pool.QueryRow(ctx, detachedSQL, source, channel).Scan(&sequence, &stampedAt)
+	return b.last(ctx, "what was detached", detachedSQL, source, channel)
+}
+
+// last asks for one message of a channel; a zero sequence when there is none.
+func (b *Inbox) last(ctx context.Context, what, statement, source, channel string) (sequence int64, stampedAt time.Time, err error) {
+	err = b.pool.QueryRow(ctx, statement, source, channel).Scan(&sequence, &stampedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, time.Time{}, nil
 	}
 	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("read what was detached of a channel: %w", err)
+		return 0, time.Time{}, fmt.Errorf("read %s of a channel: %w", what, err)
 	}
 	return sequence, stampedAt, nil
 }

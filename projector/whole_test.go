@@ -24,6 +24,17 @@ func (h *house) mustMonths(t *testing.T) {
 	}
 }
 
+// newProjectedMonths is a house with months that are projected, where nobody projects any more.
+func newProjectedMonths(t *testing.T) *house {
+	t.Helper()
+	h := newHouse(t)
+	h.mustMonths(t)
+	stop := h.start(t, 100)
+	h.await(t)
+	stop()
+	return h
+}
+
 // What became of messages that were taken out of the log stays, and no replay drops it unless that is asked for.
 func TestAReplayDoesNotDropWhatWasDetached(t *testing.T) {
 	t.Parallel()
@@ -158,11 +169,7 @@ func (h *house) detach(t *testing.T) (detached <-chan error) {
 // Nobody's message waits while a month is read, which takes long, nor does the detaching fail for those that come.
 func TestMessagesComeWhileAMonthIsDetached(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.mustMonths(t)
-	stop := h.start(t, 100)
-	h.await(t)
-	stop()
+	h := newProjectedMonths(t)
 	holds, err := testservers.Open(t, h.AdminURL, 1).Begin(t.Context()) // the month cannot be read
 	if err != nil {
 		t.Fatal(err)
@@ -187,11 +194,7 @@ func TestMessagesComeWhileAMonthIsDetached(t *testing.T) {
 // Either the next generation begins with the month or it is refused to be begun; what was ordered meanwhile keeps the month.
 func TestAMonthIsNotDetachedWhileAReplayIsOrdered(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.mustMonths(t)
-	stop := h.start(t, 100)
-	h.await(t)
-	stop()
+	h := newProjectedMonths(t)
 	p := h.newProjector(t, 100)
 	var detached <-chan error
 	err := p.inTx(t.Context(), "order a replay", func(tx pgx.Tx) error { // as Order does
@@ -217,11 +220,7 @@ func TestAMonthIsNotDetachedWhileAReplayIsOrdered(t *testing.T) {
 // What is built to be compared with lacks what is detached meanwhile, and nothing is to be repaired by it.
 func TestNoComparisonWithWhatIsDetachedMeanwhile(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.mustMonths(t)
-	stop := h.start(t, 100)
-	h.await(t)
-	stop()
+	h := newProjectedMonths(t)
 	detached := false
 	_, err := h.newProjector(t, 10).Try(t.Context(), true, func(int64, int64) {
 		if !detached {

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"orderbox/inbox"
 	"orderbox/internal/cli"
@@ -179,7 +177,7 @@ const plainEvery = 10 * time.Second
 
 func newReplayBar(s cli.Streams) *replayBar {
 	b := &replayBar{s: s, last: time.Now()}
-	if file, ok := s.Err.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	if isTerminal(s.Err) {
 		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(s.Err), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription("replay"), progressbar.OptionThrottle(100*time.Millisecond))

@@ -43,13 +43,20 @@ func TestWhatWasDetachedIsNoLoss(t *testing.T) {
 	}
 }
 
-// What was detached comes again in spite of it, and is nothing new.
-func TestADetachedMessageThatComesAgainIsNoEpoch(t *testing.T) {
-	t.Parallel()
+// mustDetachedLog is a log of which nothing is left but the note of what was detached.
+func mustDetachedLog(t *testing.T, rows string) log {
+	t.Helper()
 	l := mustLog(t)
 	l.must(t, `delete from inbox;
 		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
-		values ('inbox_x', 'stan', 'c', 9, 1, 9, 9, '2026-02-01 00:00:09Z')`)
+		values `+rows)
+	return l
+}
+
+// What was detached comes again in spite of it, and is nothing new.
+func TestADetachedMessageThatComesAgainIsNoEpoch(t *testing.T) {
+	t.Parallel()
+	l := mustDetachedLog(t, `('inbox_x', 'stan', 'c', 9, 1, 9, 9, '2026-02-01 00:00:09Z')`)
 	l.mustCame(t, "c", slices.Concat(run(11, 15, 11), run(3, 4, 3), run(1, 5, 60))...)
 	r := l.mustCheck(t)
 	if len(r.Epochs) != 2 || r.Gaps != 1 || r.Epochs[0].Detached != 7 || r.Epochs[0].Missing != 1 || r.Epochs[1].Received != 5 {
@@ -60,10 +67,7 @@ func TestADetachedMessageThatComesAgainIsNoEpoch(t *testing.T) {
 // Before anything new did, it came again; and a month that was detached later began earlier.
 func TestTheFirstThatIsLeftWasDetached(t *testing.T) {
 	t.Parallel()
-	l := mustLog(t)
-	l.must(t, `delete from inbox;
-		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
-		values ('inbox_x', 'stan', 'c', 4, 1, 10, 4, '2026-02-01 00:00:04Z'), ('inbox_y', 'stan', 'c', 5, 5, 9, 9, '2026-02-01 00:00:09Z')`)
+	l := mustDetachedLog(t, `('inbox_x', 'stan', 'c', 4, 1, 10, 4, '2026-02-01 00:00:04Z'), ('inbox_y', 'stan', 'c', 5, 5, 9, 9, '2026-02-01 00:00:09Z')`)
 	l.mustCame(t, "c", slices.Concat(run(3, 4, 3), run(11, 15, 11))...)
 	r := l.mustCheck(t)
 	if e := r.Epochs[0]; len(r.Epochs) != 1 || r.Gaps != 1 || e.Detached != 7 || e.Missing != 1 || e.Received != 7 {
@@ -74,10 +78,7 @@ func TestTheFirstThatIsLeftWasDetached(t *testing.T) {
 // Nothing of what is missing of a broker that counts anew is taken for detached.
 func TestABrokerCountsAnewAfterADetachment(t *testing.T) {
 	t.Parallel()
-	l := mustLog(t)
-	l.must(t, `delete from inbox;
-		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
-		values ('inbox_x', 'stan', 'c', 9, 1, 9, 9, '2026-02-01 00:00:09Z')`)
+	l := mustDetachedLog(t, `('inbox_x', 'stan', 'c', 9, 1, 9, 9, '2026-02-01 00:00:09Z')`)
 	l.mustCame(t, "c", run(4, 12, 60)...)
 	if r := l.mustCheck(t); len(r.Epochs) != 1 || r.Gaps != 3 || r.Epochs[0].Detached != 0 {
 		t.Errorf("epochs %+v, gaps %+v", r.Epochs, r.GapRanges)
