@@ -43,7 +43,7 @@ func parse(payload []byte) (any, *malformed) {
 	if bytes.HasPrefix(payload, []byte("\ufeff")) {
 		return nil, &malformed{message: "a byte order mark before the JSON"}
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(payload))
+	d := jsontext.NewDecoder(bytes.NewBuffer(payload))
 	left := maxValues
 	value, err := parseValue(d, &left)
 	if err != nil {

@@ -64,25 +64,42 @@ func (j judgement) refuse(dead *deadLetter) judgement {
 // judge judges one payload, by its bytes and the schema alone.
 func (s *schema) judge(entry inbox.Entry) judgement {
 	j := judgement{position: entry.Position, original: entry.Original, receivedAt: entry.ReceivedAt, schema: s.version}
-	value, fault := parse(entry.Payload)
-	if fault != nil {
-		j.dead = malformedLetter(fault)
-		return j
-	}
-	if found, more := s.violations(value); len(found) > 0 {
-		j.dead = invalidLetter(found, more)
+	if j.order, j.dead = s.read(entry.Payload); j.dead != nil {
 		return j
 	}
 	var err error
-	if j.order, err = decode(entry.Payload); err == nil {
-		j.created, err = instant(j.order.DateCreated)
-	}
-	if err != nil {
-		// The schema and the decoder disagree: still the message's fault, and still one verdict.
-		return j.refuse(invalidLetter([]violation{{Keyword: "format", Message: "cannot be read as an order"}}, 0))
+	if j.created, err = instant(j.order.DateCreated); err != nil {
+		return j.refuse(unreadableLetter())
 	}
 	j.digest = sha256.Sum256(j.order.JSON())
 	return j
+}
+
+// read returns the order that a payload is, or why it is none.
+func (s *schema) read(payload []byte) (*orderbox.Order, *deadLetter) {
+	if s.shortcut != nil {
+		if order := s.shortcut.order(payload); order != nil {
+			return order, nil
+		}
+	}
+	value, fault := parse(payload)
+	if fault != nil {
+		return nil, malformedLetter(fault)
+	}
+	if found, more := s.violations(value); len(found) > 0 {
+		return nil, invalidLetter(found, more)
+	}
+	order, err := decode(payload)
+	if err != nil {
+		return nil, unreadableLetter()
+	}
+	return order, nil
+}
+
+// unreadableLetter is for what passes the schema and cannot be decoded: still the message's fault, and still
+// one verdict.
+func unreadableLetter() *deadLetter {
+	return invalidLetter([]violation{{Keyword: "format", Message: "cannot be read as an order"}}, 0)
 }
 
 func malformedLetter(m *malformed) *deadLetter {

@@ -38,8 +38,8 @@ type schema struct {
 	version  string
 	source   []byte
 	compiled *jsonschema.Schema
-	document any      // the schema's own JSON, to look up what a keyword demands
-	shortcut shortcut // nil when there is none
+	document any       // the schema's own JSON, to look up what a keyword demands
+	shortcut *shortcut // nil when there is none
 }
 
 // newSchema compiles a schema of draft 2020-12 with formats asserted.
@@ -61,7 +61,7 @@ func newSchema(source []byte) (*schema, error) {
 	if s.compiled, err = c.Compile(name); err != nil {
 		return nil, fmt.Errorf("compile schema: %w", err)
 	}
-	s.shortcut, _ = newShortcut(s.document)
+	s.shortcut = newShortcut(s.document)
 	return s, nil
 }
 
@@ -83,9 +83,6 @@ func hash(b []byte) string {
 // violations returns what is wrong with a parsed value, in the order of places, and how many more there
 // are than are returned; nothing when it passes.
 func (s *schema) violations(value any) (found []violation, more int) {
-	if s.shortcut != nil && s.shortcut.passes(value) {
-		return nil, 0
-	}
 	err := s.compiled.Validate(value)
 	if err == nil {
 		return nil, 0
