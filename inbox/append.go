@@ -53,7 +53,9 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 	return int(tag.RowsAffected()), nil
 }
 
-const notifyAppendSQL = `select pg_notify('` + Notifications + `', '')`
+// A notification need not outlive a crash, so its commit does not wait for the disk.
+const notifyAppendSQL = `
+select set_config('synchronous_commit', 'off', true), pg_notify('` + Notifications + `', '')`
 
 const notifyTimeout = time.Second
 

@@ -16,7 +16,9 @@ import (
 // notifications is the PostgreSQL channel that is notified after every transaction that projects.
 const notifications = "orderbox_projection"
 
-const notifyProjectionSQL = `select pg_notify('` + notifications + `', '')`
+// A notification need not outlive a crash, so its commit does not wait for the disk.
+const notifyProjectionSQL = `
+select set_config('synchronous_commit', 'off', true), pg_notify('` + notifications + `', '')`
 
 const notifyTimeout = time.Second
 
