@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/internal/bench/world"
+)
+
+// ingest: from the broker into the committed log. The messages are at the broker before the stage starts.
+func (b *bench) ingest(ctx context.Context) error {
+	w, err := b.world(ctx, "small", 0)
+	if err != nil {
+		return err
+	}
+	if err := prepareRaw(ctx, w); err != nil {
+		return err
+	}
+	f := figure{Row: b.row, What: "broker to committed inbox", Unit: "messages/s",
+		Limit: "COPY of the same rows in the same batches", Goal: goal{Ratio: true, Least: 0.6}}
+	for range b.rounds {
+		payloads, _ := made(stream(b.sizes.messages, 0))
+		if err := w.Publish(ctx, each(payloads)); err != nil {
+			return err
+		}
+		if err := w.Rest(ctx); err != nil {
+			return err
+		}
+		rate, batches, err := b.ingested(ctx, w, len(payloads))
+		if err != nil {
+			return err
+		}
+		if err := w.Rest(ctx); err != nil {
+			return err
+		}
+		took, err := copyLog(ctx, w, batches)
+		if err != nil {
+			return err
+		}
+		limit := float64(len(payloads)) / took.Seconds()
+		f.Values, f.Limits = append(f.Values, rate), append(f.Limits, limit)
+		b.say("%.0f messages/s in %d batches; COPY %.0f rows/s", rate, len(batches), limit)
+	}
+	b.figures = append(b.figures, f)
+	return b.fill(ctx, w, 0)
+}
+
+// span is the first and the last position of a batch.
+type span struct{ First, Last int64 }
+
+// ingested starts the stage and waits for so many messages. The clock runs from when the first batch's transaction
+// began until the last one was seen to be committed, both by the database's clock.
+func (b *bench) ingested(ctx context.Context, w *world.World, messages int) (rate float64, batches []span, err error) {
+	before, err := w.Balance(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	s, err := w.Serve(ctx, "ingest")
+	if err != nil {
+		return 0, nil, err
+	}
+	end, err := w.Await(ctx, 2*time.Millisecond, func(at world.Balance) bool { return at.Received >= before.Received+int64(messages) })
+	if stopped := s.Stop(); err == nil {
+		err = stopped
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	var first time.Time
+	var count int
+	// received_at is when the transaction began.
+	if err := w.Conn.QueryRow(ctx, `select min(received_at), count(*) from inbox where position > $1`, before.Received).Scan(&first, &count); err != nil {
+		return 0, nil, err
+	}
+	if count != messages {
+		return 0, nil, fmt.Errorf("%d messages were ingested, not %d", count, messages)
+	}
+	rows, err := w.Conn.Query(ctx, `select min(position), max(position) from inbox where position > $1 group by received_at order by 1`, before.Received)
+	if err != nil {
+		return 0, nil, err
+	}
+	batches, err = pgx.CollectRows(rows, pgx.RowToStructByPos[span])
+	return float64(messages) / end.At.Sub(first).Seconds(), batches, err
+}
+
+func copyLog(ctx context.Context, w *world.World, batches []span) (time.Duration, error) {
+	const columns = "source, channel, sequence, stamped_at, payload"
+	transactions := make([][]*table, len(batches))
+	for i, s := range batches {
+		t := &table{name: "inbox", columns: " (" + columns + ")"}
+		query := fmt.Sprintf("select %s from inbox where position between %d and %d order by position", columns, s.First, s.Last)
+		if err := t.read(ctx, w.Conn, query); err != nil {
+			return 0, err
+		}
+		transactions[i] = []*table{t}
+	}
+	return write(ctx, w.Conn, transactions)
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"orderbox/internal/bench/world"
+)
+
+const orderPath = "/api/v1/orders/"
+
+// whole: from the first publish until the last order is visible over HTTP, all stages in one process.
+func (b *bench) whole(ctx context.Context) error {
+	w, err := b.world(ctx, "small", 0)
+	if err != nil {
+		return err
+	}
+	f := figure{Row: b.row, What: "published to visible over HTTP, full speed, 10 % rubbish", Unit: "orders/s", Goal: goal{Least: 10_000}}
+	err = b.serving(ctx, w, func(s *world.Service) error {
+		for range b.rounds {
+			payloads, uids := made(stream(b.sizes.whole, rubbish))
+			if err := w.Rest(ctx); err != nil {
+				return err
+			}
+			started := time.Now()
+			if err := w.Publish(ctx, each(payloads)); err != nil {
+				return err
+			}
+			published := time.Since(started)
+			if err := visible(ctx, s, uids[len(uids)-1], 5*time.Millisecond); err != nil {
+				return err
+			}
+			perSecond := float64(len(uids)) / time.Since(started).Seconds()
+			f.Values = append(f.Values, perSecond)
+			b.say("%.0f orders/s; the broker had them after %.1f s", perSecond, published.Seconds())
+			if _, err := w.Await(ctx, 50*time.Millisecond, func(at world.Balance) bool { return !at.Pending() }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.figures = append(b.figures, f)
+	return err
+}
+
+// serving runs the service with all stages while use does something with it.
+func (b *bench) serving(ctx context.Context, w *world.World, use func(*world.Service) error) error {
+	s, err := w.Serve(ctx, "ingest,projector,query")
+	if err != nil {
+		return err
+	}
+	if err = s.Ready(ctx); err == nil {
+		err = use(s)
+	}
+	return errors.Join(err, s.Stop())
+}
+
+// visible waits until the service has the order.
+func visible(ctx context.Context, s *world.Service, uid string, every time.Duration) error {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		code, body, err := world.Get(ctx, s.URL+orderPath+uid)
+		switch {
+		case err != nil:
+			return err
+		case code == http.StatusOK:
+			return nil
+		case code != http.StatusNotFound:
+			return fmt.Errorf("asked for an order: %d %s", code, body)
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+const (
+	latencyRate   = 1000 // messages per second
+	latencySample = 20   // each so many-th message is looked for
+	latencyEvery  = 500 * time.Microsecond
+)
+
+// latency: from the moment a message is handed to the publisher until a lookup answers 200, at a steady rate.
+func (b *bench) latency(ctx context.Context) error {
+	w, err := b.world(ctx, "small", 0)
+	if err != nil {
+		return err
+	}
+	p50 := figure{Row: b.row, What: "published to visible at 1,000 messages/s, p50", Unit: "ms", Goal: goal{Most: 10}}
+	p99 := figure{Row: b.row, What: "published to visible at 1,000 messages/s, p99", Unit: "ms", Goal: goal{Most: 30}}
+	err = b.serving(ctx, w, func(s *world.Service) error {
+		for range b.rounds {
+			took, err := b.latencies(ctx, w, s, b.sizes.latency/time.Duration(b.rounds))
+			if err != nil {
+				return err
+			}
+			p50.Values = append(p50.Values, percentile(took, 50))
+			p99.Values = append(p99.Values, percentile(took, 99))
+			b.say("p50 %.1f ms, p99 %.1f ms of %d", percentile(took, 50), percentile(took, 99), len(took))
+			b.latencyAll = append(b.latencyAll, took...)
+		}
+		return nil
+	})
+	b.figures = append(b.figures, p50, p99)
+	return err
+}
+
+// latencies are those of a sample, in milliseconds, sorted.
+func (b *bench) latencies(ctx context.Context, w *world.World, s *world.Service, d time.Duration) ([]float64, error) {
+	payloads, uids := made(stream(int(latencyRate*d.Seconds()), 0))
+	pace := rate.NewLimiter(latencyRate, 1)
+	var mu sync.Mutex
+	var took []float64
+	var failed error
+	var looking sync.WaitGroup
+	err := w.Publish(ctx, func(yield func([]byte, error) bool) {
+		for i, p := range payloads {
+			if pace.Wait(ctx) != nil {
+				return
+			}
+			if i%latencySample == 0 {
+				published := time.Now()
+				looking.Go(func() {
+					err := visible(ctx, s, uids[i], latencyEvery)
+					ms := float64(time.Since(published)) / float64(time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					took, failed = append(took, ms), errors.Join(failed, err)
+				})
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+	})
+	looking.Wait()
+	slices.Sort(took)
+	return took, errors.Join(err, failed)
+}
+
+// percentile is of sorted values.
+func percentile(sorted []float64, p int) float64 { return sorted[(len(sorted)-1)*p/100] }

@@ -1,0 +1,163 @@
+// Package world is a broker, a database and the service's processes on them, for programs that measure.
+//
+// In: the orderbox program and a directory. Out: servers as `orderbox up` starts them, durable settings and all;
+// processes of `orderbox serve` with the stages asked for; messages published, or copied into the log.
+//
+// Concurrency: the broker runs in this process, PostgreSQL is its child, and so is every Service, each of which has a
+// goroutine that waits for its end. The methods of a World are for one goroutine at a time, but for Publish.
+//
+// Not here: what is measured (package bench).
+package world
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"orderbox/internal/local"
+	"orderbox/publisher"
+	"orderbox/sql"
+)
+
+const (
+	cluster  = "orderbox"
+	channel  = "orders"
+	database = "orderbox"
+	stopWait = 30 * time.Second
+)
+
+// World is one broker and one database. Make it with Start.
+type World struct {
+	// Conn is the superuser's, with the search path public.
+	Conn *pgx.Conn
+
+	dir, program string
+	postgres     *local.Postgres
+	stan         *local.STAN
+	databaseURL  string
+}
+
+// Start starts the servers on what is in dir, which is made when missing, for the service that program is.
+func Start(ctx context.Context, dir, program string) (_ *World, err error) {
+	w := &World{dir: dir, program: program}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	// Others may pass through: run as root, PostgreSQL is another user.
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	if w.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Durable: true}); err != nil {
+		return nil, err
+	}
+	password := rand.Text()
+	if _, err := sql.Migrate(ctx, sql.MigrateOptions{AdminURL: w.postgres.URL("postgres"), Database: database, Password: password}); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(w.postgres.URL(database))
+	if err != nil {
+		return nil, err
+	}
+	u.User = url.UserPassword("orderbox", password)
+	w.databaseURL = u.String()
+	if w.stan, err = local.StartSTAN(local.STANOptions{Dir: filepath.Join(dir, "stan"), ClusterID: cluster}); err != nil {
+		return nil, err
+	}
+	w.Conn, err = pgx.Connect(ctx, w.postgres.URL(database))
+	return w, err
+}
+
+// Close stops the servers.
+func (w *World) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	if w.Conn != nil {
+		w.Conn.Close(ctx)
+	}
+	if w.stan != nil {
+		w.stan.Stop()
+	}
+	if w.postgres != nil {
+		return w.postgres.Stop(ctx)
+	}
+	return nil
+}
+
+// Publish publishes the messages as fast as they come, and returns when the broker has all of them.
+func (w *World) Publish(ctx context.Context, messages func(yield func([]byte, error) bool)) error {
+	p, err := publisher.New(publisher.Options{URL: w.stan.URL(), Cluster: cluster, Channel: channel})
+	if err != nil {
+		return err
+	}
+	r, err := p.Publish(ctx, messages)
+	if err == nil && r.Retried > 0 {
+		err = fmt.Errorf("%d messages were published again: the broker is overloaded", r.Retried)
+	}
+	return err
+}
+
+// Balance is how far the world has come, at an instant by the database's clock.
+type Balance struct {
+	Received int64 // position of the last message in the log
+	Position int64 // up to which all is projected
+	Orders   int64
+	At       time.Time
+}
+
+// Pending says whether there are messages that were not projected yet.
+func (b Balance) Pending() bool { return b.Position < b.Received }
+
+// Balance reads it; before there is a generation only Received and At are set.
+func (w *World) Balance(ctx context.Context) (b Balance, err error) {
+	if err := w.Conn.QueryRow(ctx, `select coalesce(max(position), 0), clock_timestamp() from inbox`).Scan(&b.Received, &b.At); err != nil {
+		return b, err
+	}
+	generation, err := w.Generation(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return b, nil
+	}
+	if err == nil {
+		err = w.Conn.QueryRow(ctx, `select position, orders, clock_timestamp() from `+generation+`.checkpoint`).Scan(&b.Position, &b.Orders, &b.At)
+	}
+	return b, err
+}
+
+// Generation is the quoted name of the schema in service.
+func (w *World) Generation(ctx context.Context) (string, error) {
+	var name string
+	err := w.Conn.QueryRow(ctx, `select name from generations where state = 'current'`).Scan(&name)
+	return pgx.Identifier{name}.Sanitize(), err
+}
+
+// Await polls until done says so about the balance, and returns that one. Every says how often.
+func (w *World) Await(ctx context.Context, every time.Duration, done func(Balance) bool) (Balance, error) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		b, err := w.Balance(ctx)
+		if err != nil || done(b) {
+			return b, err
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return b, context.Cause(ctx)
+		}
+	}
+}
+
+// Rest lets the database write what it has put off, so that nothing of what was done before is left to what is
+// measured next.
+func (w *World) Rest(ctx context.Context) error {
+	_, err := w.Conn.Exec(ctx, `checkpoint`)
+	return err
+}
