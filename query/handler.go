@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -65,18 +66,21 @@ func call(routes []route, w http.ResponseWriter, r *http.Request) (err error) {
 		"The request used "+r.Method+".", "Use "+allow+".")
 }
 
-// policy is what a page may do: nothing but what it gets from here.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
-	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// security is what every answer's header says. Answers share the values: whoever has another one sets it, and modifies none.
+var security = http.Header{
+	// What a page may do: nothing but what it gets from here.
+	"Content-Security-Policy": {"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"},
+	"Referrer-Policy":        {"same-origin"},
+	"X-Content-Type-Options": {"nosniff"},
+	"X-Frame-Options":        {"DENY"},
+}
 
 // strictTransport has a browser that came over TLS never come without it again.
 const strictTransport = "max-age=31536000"
 
 func secure(header http.Header, overTLS bool) {
-	header.Set("Content-Security-Policy", policy)
-	header.Set("Referrer-Policy", "same-origin")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
+	maps.Copy(header, security)
 	if overTLS {
 		header.Set("Strict-Transport-Security", strictTransport)
 	}

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// lookupPath is the route whose answers LookupP99 is about.
-const lookupPath = "/api/v1/orders/{order_uid}"
-
 const (
 	// latencyWindow is how long one window collects. Two whole ones and the one that is being filled count,
 	// so what is known is of the last 2 to 3 seconds.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -16,10 +17,25 @@ const maxUIDLength = 64
 // may come in between.
 func (s *Server) cache() *cache { return s.follower.serving.Load() }
 
+// lookupPath is the route of a lookup, lookupPrefix what its paths begin with.
+const (
+	lookupPath   = lookupPrefix + "{order_uid}"
+	lookupPrefix = "/api/v1/orders/"
+)
+
+// lookedUp returns the order_uid in a lookup's path, still encoded, and whether the path is a lookup's. It says what the
+// router would, which matches by regular expressions and copies the request: that takes as long as all the rest.
+func lookedUp(r *http.Request) (encoded string, ok bool) {
+	encoded, ok = strings.CutPrefix(r.URL.EscapedPath(), lookupPrefix)
+	return encoded, ok && encoded != "" && !strings.Contains(encoded, "/")
+}
+
 // uidOf returns the order_uid in a request's path.
-func uidOf(r *http.Request) (string, error) {
-	// The router matches the path as it was sent, so that an id may hold a slash.
-	uid, err := url.PathUnescape(mux.Vars(r)["order_uid"])
+func uidOf(r *http.Request) (string, error) { return decodeUID(mux.Vars(r)["order_uid"]) }
+
+// decodeUID decodes an order_uid in a path. Paths are matched as they were sent, so that an id may hold a slash.
+func decodeUID(encoded string) (string, error) {
+	uid, err := url.PathUnescape(encoded)
 	if err != nil {
 		return "", badRequest("The order_uid in the address is not well encoded.", "Encode what is special with percent signs.")
 	}
@@ -51,7 +67,8 @@ func (s *Server) lookup(uid string) (entry, error) {
 
 // orderJSON answers with an order as the reference model writes it.
 func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
-	uid, err := uidOf(r)
+	encoded, _ := lookedUp(r)
+	uid, err := decodeUID(encoded)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gorilla/mux"
+
 	"orderbox"
 	"orderbox/internal/testservers"
 )
@@ -219,8 +221,33 @@ func TestBadParameterIsNamed(t *testing.T) {
 	}
 }
 
-// A lookup over HTTP, without the network. The router takes most of it: it matches the path by regular
-// expressions.
+// Lookups do not come by the router, and are told from other requests as it would tell them.
+func FuzzLookedUp(f *testing.F) {
+	for _, target := range []string{
+		"/", "/api/v1/orders", "/api/v1/orders/", "/api/v1/orders/a", "/api/v1/orders/a/", "/api/v1/orders/a/source", "/api/v1/orders//",
+		"/api/v1/orders//a", "/api/v1/orders/a%2fb", "/api/v1/orders/%2F", "/api/v1/orders/%00", "/api/v1/orders/%", "/api/v1/orders/..",
+		"/api/v1/orders/a?b=/c", "/api/v1/orders/a?/", "/api/v1/orders?a", "/api/v1/%6frders/a", "/api/v1/orders%2Fa", "/API/v1/orders/a", "//api/v1/orders/a",
+		"/x/api/v1/orders/a", "/api/v1/orders/\n", "/api/v1/orders/a\r\n", "/api/v1/orders/a;b", "/api/v1/orders/\xff", "/api/v1/orders/ж {}|^", "http://host/api/v1/orders/a", "*", "",
+	} {
+		f.Add(target)
+	}
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	router.NewRoute().Path(lookupPath)
+	f.Fuzz(func(t *testing.T, target string) {
+		at, err := url.ParseRequestURI(target)
+		if err != nil {
+			at = &url.URL{Path: target}
+		}
+		r := &http.Request{Method: http.MethodGet, URL: at}
+		var match mux.RouteMatch
+		want := router.Match(r, &match)
+		if uid, ok := lookedUp(r); ok != want || ok && uid != match.Vars["order_uid"] {
+			t.Errorf("%q is a lookup of %q (%v), and the router's of %q (%v)", target, uid, ok, match.Vars["order_uid"], want)
+		}
+	})
+}
+
+// A lookup over HTTP, without the network: the index, and the map of headers.
 func BenchmarkOrderJSON(b *testing.B) {
 	s := idle(b, Options{})
 	o := mustModel(b, "b563feb7b2b84b6test")

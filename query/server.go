@@ -138,20 +138,31 @@ func (s *Server) HTTPServer() *http.Server {
 func (s *Server) router() http.Handler {
 	// Paths are matched as they were sent, not cleaned: an order_uid may hold slashes and dots.
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	var lookups http.Handler
 	all, at := s.routes(), make(map[string][]route)
 	for _, rt := range all {
 		at[rt.path] = append(at[rt.path], rt)
 	}
 	for _, rt := range all {
 		if of := at[rt.path]; of != nil {
-			router.Handle(rt.path, s.adapt(of...))
+			answering := s.adapt(of...)
+			router.Handle(rt.path, answering)
+			if rt.path == lookupPath {
+				lookups = answering
+			}
 			delete(at, rt.path)
 		}
 	}
 	router.NotFoundHandler = s.adapt(route{path: "other", handle: func(http.ResponseWriter, *http.Request) error {
 		return notFound("No page and no endpoint has this address.", "Begin at /.")
 	}})
-	return router
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := lookedUp(r); ok {
+			lookups.ServeHTTP(w, r)
+			return
+		}
+		router.ServeHTTP(w, r)
+	})
 }
 
 // route is one line of the HTTP surface. Who offers GET offers HEAD. A path has a line for each method.
@@ -161,11 +172,11 @@ type route struct {
 	handle handler
 }
 
-// routes is the HTTP surface. The router tries them in this order, so the busy one stands first.
+// routes is the HTTP surface.
 func (s *Server) routes() []route {
 	return append([]route{
 		// An order as the reference model writes it, from the cache.
-		{"GET", "/api/v1/orders/{order_uid}", s.orderJSON},
+		{"GET", lookupPath, s.orderJSON},
 		// Where it comes from, value by value (operator).
 		{"GET", "/api/v1/orders/{order_uid}/source", s.operator(s.orderSource)},
 		// The latest orders, newest first: ?limit=&after=; or one, whatever its id is: ?order_uid=.
