@@ -25,9 +25,7 @@ func postFrom(tb testing.TB, s *Server, address, path, text string, header ...st
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	w := httptest.NewRecorder()
-	s.router().ServeHTTP(w, r)
-	return w.Result()
+	return serve(tb, s, r, text)
 }
 
 func login(tb testing.TB, s *Server, token, next string, header ...string) *http.Response {

@@ -274,9 +274,7 @@ func doFrom(tb testing.TB, s *Server, address, method, path string, header ...st
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
-	w := httptest.NewRecorder()
-	s.router().ServeHTTP(w, r)
-	return w.Result()
+	return serve(tb, s, r, "")
 }
 
 // body returns an answer's body after checking its status.

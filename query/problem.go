@@ -110,7 +110,7 @@ func (s *Server) fail(a *answer, r *http.Request, route string, err error) {
 // isPage says whether whoever asks for a path wants to see a page rather than to parse an answer.
 func isPage(path string) bool {
 	switch path {
-	case "/healthz", "/readyz", "/metrics":
+	case "/healthz", "/readyz", "/metrics", "/openapi.yaml":
 		return false
 	}
 	return !strings.HasPrefix(path, "/api/")

@@ -225,6 +225,8 @@ func (s *Server) routes() []route {
 		{"GET", "/readyz", s.ready},
 		// Prometheus.
 		{"GET", "/metrics", s.measurements()},
+		// What programs may rely on.
+		{"GET", "/openapi.yaml", s.contract},
 	}, append(s.inspectorRoutes(), s.replayRoutes()...)...)
 }
 

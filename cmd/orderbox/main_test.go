@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"orderbox/internal/cli"
+	"orderbox/internal/contract"
 	"orderbox/internal/envfile"
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
@@ -144,8 +146,26 @@ func get(tb testing.TB, url, token string) (int, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if strings.HasPrefix(request.URL.Path, "/api/") {
+		c, err := documented()
+		if err == nil {
+			_, err = c.Check(request, nil, response, body)
+		}
+		if err != nil {
+			tb.Errorf("%s: %v", url, err)
+		}
+	}
 	return response.StatusCode, string(body)
 }
+
+// documented is what the answers are held against.
+var documented = sync.OnceValues(func() (*contract.Contract, error) {
+	text, err := os.ReadFile("../../query/openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	return contract.Parse(text)
+})
 
 func TestHelp(t *testing.T) {
 	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "ready", "dead-letters",
