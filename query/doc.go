@@ -7,7 +7,8 @@
 // date, and an order's response is the same bytes before and after a restart), and of 5 that what is
 // wrong with the world never stops the lookups.
 //
-// Concurrency. Two goroutines belong to Run; requests have net/http's.
+// Concurrency. Two goroutines belong to Run, and as many again that tell subscribers what is new; requests have
+// net/http's.
 //
 //	listener ─ wake (one pending) ─► follower ─ chunks ─► cache ─ atomic pointer ─► requests
 //	   ▲                                │
@@ -21,8 +22,11 @@
 // What the caches hold is compared with the database each time it is read: one that went back, to a backup
 // or to a replica that lagged, is read again from the beginning, while the orders that were known answer.
 //
-// A cache has one writer, the follower, which holds its lock for one order at a time. Only dead letters,
-// the balance and readiness ask the database while somebody waits, for at most queryTimeout.
+// A cache has one writer, the follower, which holds its lock for one order at a time. Only dead letters, searches
+// by track number, the balance and readiness ask the database while somebody waits, for at most queryTimeout.
+//
+// Each subscriber to the events is a request that waits for the feed's latest event of each kind. There are at most
+// maxSubscribers, none has a queue, and one who does not take an event within eventTimeout is dropped.
 //
 // Not here: what a message means (package projector), the pages' templates (package static), and the
 // balance itself, which Options.Stats supplies.

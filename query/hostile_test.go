@@ -104,7 +104,7 @@ func mustBeHarmless(t *testing.T, what string, r *httptest.ResponseRecorder) {
 		if !json.Valid(r.Body.Bytes()) {
 			t.Errorf("%s is no JSON: %s", what, text)
 		}
-	case "application/octet-stream", "application/yaml", "text/css", "text/javascript", "image/svg+xml", "text/plain", "":
+	case "application/octet-stream", "application/yaml", "text/css", "text/javascript", "image/svg+xml", "text/plain", "text/event-stream", "":
 	default:
 		t.Errorf("%s is of the kind %q", what, kind)
 	}
@@ -268,7 +268,7 @@ func TestNoCacheKeepsWhatIsTheOperators(t *testing.T) {
 	t.Parallel()
 	s, _, letters := newHostile(t)
 	open := map[string]bool{"/": true, "/orders": true, "/orders/{order_uid}": true, "/assets/{name}": true, "/api/v1/orders": true,
-		"/api/v1/orders/{order_uid}": true, "/api/v1/stats": true, "/healthz": true, "/readyz": true, "/metrics": true, "/openapi.yaml": true}
+		"/api/v1/orders/{order_uid}": true, "/api/v1/stats": true, "/api/v1/events": true, "/healthz": true, "/readyz": true, "/metrics": true, "/openapi.yaml": true}
 	walked := map[string]bool{}
 	for _, rt := range s.routes() {
 		walked[rt.path] = true

@@ -290,6 +290,7 @@ func (a *asked) replays(p *projection, s *Server, outcome *error) {
 // outage asks for everything while the database is away.
 func (a *asked) outage(s *Server, outcome *error) {
 	*outcome = context.DeadlineExceeded
+	s.feed.subscribers = maxSubscribers
 	for _, operation := range a.c.Operations() {
 		body := `{"note": "n"}`
 		if a.c.Body(operation) != nil {

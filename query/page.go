@@ -52,7 +52,7 @@ func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // orderPage shows one order: at its link, or to the search form (GET /orders?order_uid=), which is sent on
-// to the link when there is such an order, so that the address can be passed on.
+// to the link when there is such an order, so that the address can be passed on. The form may hold a track number.
 func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 	uid, err := uidOf(r)
 	if err != nil {
@@ -71,6 +71,9 @@ func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 		if found, notEither := s.lookup(trimmed); notEither == nil {
 			e, err, uid = found, nil, trimmed
 		}
+	}
+	if err != nil && searched && asProblem(err).Status == http.StatusNotFound {
+		return s.searchTrack(w, r, strings.TrimSpace(uid), err)
 	}
 	if err != nil {
 		return err

@@ -56,6 +56,7 @@ type Server struct {
 	origins  http.CrossOriginProtection
 	metrics  *metrics
 	follower *follower
+	feed     *feed
 
 	// What operators start in the background: a dry run, the comparison after a replay, dead letters in waves.
 	starts  chan func(context.Context) // from requests to Run
@@ -64,11 +65,12 @@ type Server struct {
 	ramped  *errand[ramped]
 	pacer   pacer
 
-	pages *semaphore.Weighted // places for those that are being made and sent
+	pages  *semaphore.Weighted // places for those that are being made and sent
+	tracks *semaphore.Weighted // places for searches by track number
 }
 
 // New checks the options and returns a server that reads from pool, of which it needs two connections and
-// one more per request for the operator or the balance. It connects to nothing yet.
+// one more per request for the operator or the balance, and as many as maxTracks for searches. It connects to nothing yet.
 func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	var problems []error
 	if o.Poll < 0 {
@@ -88,7 +90,8 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), pages: semaphore.NewWeighted(maxPages)}
+	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), feed: newFeed(),
+		pages: semaphore.NewWeighted(maxPages), tracks: semaphore.NewWeighted(maxTracks)}
 	s.follower = newFollower(pool, s.log, o.Poll)
 	s.starts = make(chan func(context.Context), maxErrands)
 	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)
@@ -109,11 +112,13 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 }
 
 // Run fills the cache and follows the projection until ctx ends, for as long as the database takes to
-// come back, and does what operators start in the background. It returns nil after its goroutines have ended. Answering does not need it to run, but knows
-// no orders before it does. To be called once.
+// come back, tells subscribers what is new, and does what operators start in the background. It returns nil after its
+// goroutines have ended; then the events have, so that a server which is shut down meanwhile need not wait for them.
+// Answering does not need it to run, but knows no orders before it does. To be called once.
 func (s *Server) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { s.runErrands(ctx) })
+	group.Go(func() { s.runFeed(ctx) })
 	s.follower.run(ctx)
 	group.Wait()
 	return nil
@@ -186,7 +191,7 @@ func (s *Server) routes() []route {
 		{"GET", "/", s.homePage},
 		// One order's page: a link that can be sent to someone.
 		{"GET", "/orders/{order_uid}", s.orderPage},
-		// The search form without JavaScript: ?order_uid=.
+		// What the search form asks for, an order id or a track number: ?order_uid=.
 		{"GET", "/orders", s.orderPage},
 		// Style, script and pictures, named by their content.
 		{"GET", "/assets/{name}", s.asset},
@@ -198,6 +203,8 @@ func (s *Server) routes() []route {
 
 		// The balance: received, orders, duplicates, dead letters, pending; and what never came.
 		{"GET", "/api/v1/stats", s.statsJSON},
+		// The latest orders and the balance with its rates, as they change: server-sent events.
+		{"GET", "/api/v1/events", s.events},
 		// What was refused, newest first: ?reason=&state=&place=&since=&until=&text=&limit=&after= (operator).
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
 		// How many there are by reason and by place: ?state=&by= (operator).

@@ -23,7 +23,8 @@ insert into checkpoint (position, orders, duplicates, dead_letters, decision) va
 
 -- position is that of the message which made the order: the key by which everything to the right follows.
 -- digest is the SHA-256 of the order as it is served: it tells a duplicate from a conflict.
--- date_created is for sorting and filtering, date_created_text is what was sent and what is served.
+-- date_created is for sorting and filtering, date_created_text is what was sent and what is served. Several orders may
+-- have one track_number, by which people search.
 create table orders (
     position           bigint primary key,
     order_uid          text not null unique,
@@ -40,6 +41,7 @@ create table orders (
     date_created_text  text not null,
     oof_shard          text not null
 );
+create index orders_track_number on orders (track_number, position);
 
 create table deliveries (
     position bigint primary key references orders deferrable,

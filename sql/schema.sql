@@ -329,6 +329,7 @@ CREATE INDEX dead_letters_reason ON generation_1.dead_letters USING btree (reaso
 CREATE INDEX dead_letters_received ON generation_1.dead_letters USING btree (received_at) WHERE (original IS NULL);
 CREATE INDEX dead_letters_state ON generation_1.dead_letters USING btree (state, "position") WHERE (original IS NULL);
 CREATE INDEX duplicates_first ON generation_1.duplicates USING btree (first);
+CREATE INDEX orders_track_number ON generation_1.orders USING btree (track_number, "position");
 CREATE INDEX decisions_position ON public.decisions USING btree ("position", id);
 CREATE UNIQUE INDEX generations_one_of_each ON public.generations USING btree (state) WHERE (state <> 'trial'::text);
 CREATE INDEX inbox_original ON ONLY public.inbox USING btree (original) WHERE (original IS NOT NULL);

@@ -1,14 +1,34 @@
 // Everything here is a comfort: without it the pages say and do the same.
 
-const said = document.getElementById("said"); // what is written here is read out
-
 document.documentElement.classList.add("scripted");
-localise(document);
+let page; // is aborted when another page is shown
+enhance();
 searchBySlash();
-copyButtons();
-followLatest();
-followReplay();
-waitUntilReady();
+showAtOnce();
+
+// enhance is called for each page that is shown.
+function enhance() {
+  page = new AbortController();
+  localise(document);
+  selectSearched();
+  copyButtons();
+  followLatest();
+  followReplay();
+  waitUntilReady();
+}
+
+// say has something read out.
+function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+// repeat does something every so often for as long as the page is shown.
+function repeat(milliseconds, what) {
+  const timer = setInterval(what, milliseconds);
+  const stop = () => clearInterval(timer);
+  page.signal.addEventListener("abort", stop);
+  return stop;
+}
 
 // Times come in UTC. They are shown in the reader's zone, and as they were sent on hover.
 function localise(root) {
@@ -22,17 +42,72 @@ function localise(root) {
   }
 }
 
+// Typing replaces what was not found.
+function selectSearched() {
+  const field = document.getElementById("order_uid");
+  if (field?.autofocus) field.setSelectionRange(0, field.value.length);
+}
+
 // A slash goes to the search field, from everywhere but another field.
 function searchBySlash() {
-  const field = document.getElementById("order_uid");
-  if (field?.autofocus) field.setSelectionRange(0, field.value.length); // typing replaces what was not found
   document.addEventListener("keydown", (event) => {
+    const field = document.getElementById("order_uid");
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (!field || event.target.closest("input, textarea, select, [contenteditable]")) return;
     event.preventDefault();
     field.focus();
     field.select();
   });
+}
+
+// What is searched for, and an order of a list, is shown in place of the page that is there, without loading
+// styles and scripts again.
+function showAtOnce() {
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.matches(".search")) return;
+    event.preventDefault();
+    show(`${form.action}?${new URLSearchParams(new FormData(form))}`, true);
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".list:not(.letters) a");
+    if (!link || event.button > 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    show(link.href, true);
+  });
+  let shown = location.pathname + location.search;
+  addEventListener("popstate", () => {
+    if (shown !== location.pathname + location.search) show(location.href, false); // and not a part of the same page
+  });
+
+  let latest = 0;
+  async function show(address, isNew) {
+    const number = ++latest;
+    document.documentElement.classList.add("busy");
+    let answer, next;
+    try {
+      answer = await fetch(address, { cache: "no-cache", headers: { Accept: "text/html" } });
+      next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      // The browser says best what is wrong.
+    }
+    if (number !== latest) return; // somebody was faster
+    if (!next?.querySelector("main")) {
+      location.assign(address);
+      return;
+    }
+    document.documentElement.classList.remove("busy");
+    page.abort();
+    if (isNew) history.pushState(null, "", answer.url);
+    shown = location.pathname + location.search;
+    document.title = next.title;
+    document.body.replaceChildren(...next.body.childNodes);
+    if (isNew) scrollTo(0, 0);
+    enhance();
+    const field = document.querySelector("[autofocus]");
+    (field ?? document.getElementById("main")).focus();
+    say(document.title);
+  }
 }
 
 // <button data-copy="id"> copies the text of that element.
@@ -43,8 +118,8 @@ function copyButtons() {
     button.addEventListener("click", async () => {
       const done = await copy(document.getElementById(button.dataset.copy));
       button.textContent = done ? "Copied" : "Press Ctrl+C";
-      said.textContent = done ? "Copied" : "Selected: press Control and C to copy";
-      setTimeout(() => { button.innerHTML = label; said.textContent = ""; }, 2000);
+      say(done ? "Copied" : "Selected: press Control and C to copy");
+      setTimeout(() => { button.innerHTML = label; say(""); }, 2000);
     });
   }
 }
@@ -60,31 +135,62 @@ async function copy(element) {
   }
 }
 
-// The latest orders are read again every few seconds, as the server renders them, so that there is one
-// way to show an order. Unchanged, that is an empty answer. Nothing moves under a pointer or the focus.
+// When there are others, the latest orders are read again as the server renders them, so that there is one way to
+// show an order: at most once a second, and nothing moves under a pointer or the focus.
 function followLatest() {
   const list = document.getElementById("latest");
   const button = document.getElementById("live");
   if (!list) return;
-  let paused = false;
-  let shown = "";
+  let [paused, due, busy, before, ticks] = [false, false, false, 0, 0];
+  const words = [button.textContent, button.dataset.resume];
   button.hidden = false;
   button.addEventListener("click", () => {
     paused = !paused;
-    button.textContent = paused ? "Resume" : "Pause";
+    button.textContent = words[Number(paused)];
+    refresh();
   });
-  setInterval(async () => {
-    if (paused || document.hidden || list.matches(":hover, :focus-within")) return;
-    const page = await read("/");
-    const next = page?.getElementById("latest");
-    if (!next || next.innerHTML === shown) return;
-    shown = next.innerHTML;
+  const isLive = followEvents({ orders: () => { due = true; refresh(); } });
+  repeat(1000, () => {
+    button.classList.toggle("on", isLive() && !paused);
+    due ||= !isLive() && ++ticks % 3 === 0;
+    refresh();
+  });
+
+  async function refresh() {
+    if (!due || busy || paused || document.hidden || list.matches(":hover, :focus-within") || Date.now() - before < 1000) return;
+    [due, busy, before] = [false, true, Date.now()];
+    const next = await read("/");
+    busy = false;
+    const fresh = next?.getElementById("latest");
+    if (!fresh) return;
     const known = new Set(Array.from(list.querySelectorAll("li"), (row) => row.dataset.uid));
-    for (const row of next.querySelectorAll("li")) row.classList.toggle("fresh", !known.has(row.dataset.uid));
-    localise(next);
-    list.replaceChildren(...next.childNodes);
-    document.getElementById("count").textContent = page.getElementById("count").textContent;
-  }, 3000);
+    const rows = [...fresh.querySelectorAll("li")];
+    if (rows.length === known.size && rows.every((row) => known.has(row.dataset.uid))) return;
+    for (const row of rows) row.classList.toggle("fresh", !known.has(row.dataset.uid));
+    localise(fresh);
+    list.replaceChildren(...fresh.childNodes);
+    document.getElementById("count").textContent = next.getElementById("count").textContent;
+  }
+}
+
+// followEvents hands on what the service tells, by kind, while the page is shown and somebody looks. A browser has
+// few connections for a site, so a tab that nobody looks at keeps none. It returns what says whether there is one.
+function followEvents(handlers) {
+  let source;
+  const close = () => { source?.close(); source = undefined; };
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource("/api/v1/events");
+    for (const [kind, handle] of Object.entries(handlers)) source.addEventListener(kind, (event) => handle(JSON.parse(event.data)));
+    source.addEventListener("error", () => {
+      if (source?.readyState === EventSource.CLOSED) source = undefined; // there was no place, or no service
+    });
+  };
+  open();
+  repeat(5000, open);
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()), { signal: page.signal });
+  page.signal.addEventListener("abort", close);
+  return () => source?.readyState === EventSource.OPEN;
 }
 
 // What runs in the background is read again every second. Of a part that goes on running only its progress
@@ -94,7 +200,7 @@ function followReplay() {
   const parts = [...document.querySelectorAll("[data-live]")];
   const running = () => parts.some((part) => part.dataset.live === "running");
   if (!running()) return;
-  const timer = setInterval(async () => {
+  const stop = repeat(1000, async () => {
     if (document.hidden) return;
     const next = await read("/replay");
     if (!next) return;
@@ -110,19 +216,19 @@ function followReplay() {
       }
       part.dataset.live = now.dataset.live;
     }
-    if (!running()) clearInterval(timer);
-  }, 1000);
+    if (!running()) stop();
+  });
 }
 
 // While the service starts, the page waits for it and then shows what it was asked for.
 function waitUntilReady() {
   const field = document.getElementById("order_uid");
   if (!document.querySelector("[data-until-ready]")) return;
-  setInterval(async () => {
+  repeat(2000, async () => {
     if (document.hidden || field.value !== field.defaultValue) return; // nobody looks, or somebody types
-    const page = await read(location.href);
-    if (page && !page.querySelector("[data-until-ready]")) location.reload();
-  }, 2000);
+    const next = await read(location.href);
+    if (next && !next.querySelector("[data-until-ready]")) location.reload();
+  });
 }
 
 // read gives a page of this site, or undefined when the service does not answer.

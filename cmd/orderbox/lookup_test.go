@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"orderbox/internal/testservers"
+)
+
+// A customer's order is found by what one has of it, without the page being loaded anew, and new ones arrive.
+func TestLookupInABrowser(t *testing.T) {
+	t.Parallel()
+	f := mustFlow(t, testservers.Broker(t))
+	f.publish(mustOrder(t, "order_uid", "first", "track_number", "SHARED"), mustOrder(t, "order_uid", "second", "track_number", "SHARED"),
+		mustOrder(t, "order_uid", "third", "track_number", "OWN"))
+	f.await(3)
+	b := mustBrowser(t, f.url)
+	b.open("/")
+	ask(b, "mark the page", chromedp.Evaluate[bool]("window.same = true"))
+	search := func(text string, then chromedp.CSS) {
+		ask(b, "empty the field", chromedp.Evaluate[any](`document.getElementById("order_uid").value = ""`))
+		b.fill("#order_uid", text+"\n")
+		b.do("wait", chromedp.WaitVisible(then))
+	}
+	search("first", "#uid")
+	b.mustSee("#uid", "first")
+	b.mustBeAt("/orders/first")
+	search("OWN", "#uid")
+	b.await("the order of a track number", `document.getElementById("uid")?.textContent === "third"`)
+	search("SHARED", "#tracks")
+	b.mustSee("#tracks", "first", "second")
+	b.click(`#tracks a[href="/orders/second"]`, "#uid")
+	b.mustSee("#uid", "second")
+	search("nobody's", ".hints")
+	b.mustSee("main", "No order has this id or track number", "nobody's")
+	ask(b, "go back", chromedp.Evaluate[any]("history.back()"))
+	b.await("the page before", `document.getElementById("uid")?.textContent === "second"`)
+	if !ask(b, "look for the mark", chromedp.Evaluate[bool]("window.same === true")) {
+		t.Error("the page was loaded anew")
+	}
+
+	b.click(".brand", "#latest")
+	b.await("the events", `document.querySelector("#live.on")`)
+	f.publish(mustOrder(t, "order_uid", "just-now"))
+	b.await("the new order", `document.querySelector("#latest li")?.dataset.uid === "just-now"`)
+	b.mustSee("#count", "4")
+	b.mustBeFlawless("404")
+}
+
+// mustBeAt fails unless the address is that.
+func (b *browser) mustBeAt(path string) {
+	b.Helper()
+	if at := ask(b, "read the address", chromedp.Evaluate[string]("location.pathname + location.search")); at != path {
+		b.Errorf("the address is %s, not %s", at, path)
+	}
+}
+
+// await returns when an expression becomes true in the page.
+func (b *browser) await(what, expression string) {
+	b.Helper()
+	testservers.Eventually(b, what, func() bool {
+		return ask(b, "look for "+what, chromedp.Evaluate[bool](fmt.Sprintf("Boolean(%s)", expression)))
+	})
+}
+
+// mustBeFlawless fails for each fault of a page that has none of these texts.
+func (b *browser) mustBeFlawless(but ...string) {
+	b.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, fault := range b.faults {
+		if !slices.ContainsFunc(but, func(text string) bool { return strings.Contains(fault, text) }) {
+			b.Error(fault)
+		}
+	}
+}
