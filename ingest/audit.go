@@ -123,6 +123,9 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 			"channel", a.channel, "last_sequence", last.Sequence, "before", before)
 	}
 	a.last = last.Sequence
+	if err := a.measure(ctx, last); err != nil {
+		return 0, err
+	}
 	if err := retry.Wait(ctx, a.settle); err != nil {
 		return 0, err
 	}
@@ -161,6 +164,22 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	a.log.Warn("the log lacked messages and the broker was asked for them again", "channel", a.channel, "gaps", len(spans),
 		"from_sequence", spans[0].From, "to_sequence", spans[len(spans)-1].To, "delivered", recovered)
 	return recovered, nil
+}
+
+// measure says how far the log is behind what was the broker's last message.
+func (a *auditor) measure(ctx context.Context, last *stan.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	reached, stamp, err := a.box.Last(ctx, inbox.SourceSTAN, a.channel)
+	if err != nil {
+		return err
+	}
+	behind := int64(last.Sequence) - reached
+	if stamp.UnixMicro() >= last.Timestamp/int64(time.Microsecond) { // or of the count of another store, which went further
+		behind = 0
+	}
+	a.metrics.behind.Set(float64(max(0, behind)))
+	return nil
 }
 
 // lastBefore returns the broker's last sequence as it is known: from the audit before, or from the log. It is to be

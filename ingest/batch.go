@@ -76,6 +76,6 @@ func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
 	if err != nil {
 		return err
 	}
-	g.metrics.committed(stored, len(messages), time.Since(started))
+	g.metrics.committed(stored, len(messages), messages[0].StampedAt, started)
 	return nil
 }

@@ -66,6 +66,13 @@ func (h *hand) put(msg *stan.Msg) bool {
 	return true
 }
 
+// size is what is in the hand.
+func (h *hand) size() (messages, bytes int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.held), h.bytes
+}
+
 func (h *hand) wake() {
 	select {
 	case h.arrived <- struct{}{}:

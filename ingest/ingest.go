@@ -93,9 +93,10 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest"), metrics: newMetrics(o.Metrics)}
+	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest")}
 	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
 	g.hand = newHand(4*o.Batch, maxHandBytes)
+	g.metrics = newMetrics(o.Metrics, g.hand)
 	g.audit = &auditor{box: box, channel: o.Channel, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
 	return g, nil
 }

@@ -1,12 +1,18 @@
 package projector
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	verdicts   *prometheus.CounterVec
 	checkpoint prometheus.Gauge
 	leading    prometheus.Gauge
 	batchSize  prometheus.Histogram
+	commitTime prometheus.Histogram
+	delay      prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -21,18 +27,26 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "orderbox_projector_batch_messages", Help: "Messages that shared a transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 4, 8)}),
+		commitTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "orderbox_projector_commit_seconds", Help: "How long a batch took to be written and committed.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "orderbox_projector_delay_seconds", Help: "From when a batch's first message came into the log to its verdict, by two clocks.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 3, 14)}),
 	}
 	if r != nil {
-		r.MustRegister(m.verdicts, m.checkpoint, m.leading, m.batchSize)
+		r.MustRegister(m.verdicts, m.checkpoint, m.leading, m.batchSize, m.commitTime, m.delay)
 	}
 	return m
 }
 
-func (m *metrics) projected(f fates) {
+func (m *metrics) projected(f fates, first, started time.Time) {
 	m.verdicts.WithLabelValues("order").Add(float64(len(f.orders)))
 	m.verdicts.WithLabelValues("duplicate").Add(float64(len(f.duplicates)))
 	for _, j := range f.dead {
 		m.verdicts.WithLabelValues(string(j.dead.reason)).Inc()
 	}
 	m.batchSize.Observe(float64(len(f.orders) + len(f.duplicates) + len(f.dead)))
+	m.commitTime.Observe(time.Since(started).Seconds())
+	m.delay.Observe(max(0, time.Since(first).Seconds()))
 }

@@ -148,6 +148,7 @@ func (p *Projector) openCurrent(ctx context.Context, conn *pgx.Conn) (*projectio
 	x, err := p.open(opening, conn, gen)
 	if err == nil {
 		x.progress = func() { p.metrics.checkpoint.Set(float64(x.checkpoint)) }
+		x.progress() // perhaps there is nothing to project for long
 	}
 	return x, err
 }

@@ -3,18 +3,20 @@ package projector
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // project writes a batch and moves the checkpoint behind it. When the database refuses the batch because of
 // its data, it is halved until the guilty message stands alone: that one becomes a dead letter, and the rest
 // is projected (law 6). The halves go in their order, so each is an ordinary batch.
 func (x *projection) project(ctx context.Context, judged []judgement) error {
+	started := time.Now()
 	f, err := x.write(ctx, judged)
 	switch {
 	case err == nil:
 		x.checkpoint = judged[len(judged)-1].position
 		if x.gen.state == stateCurrent {
-			x.metrics.projected(f)
+			x.metrics.projected(f, judged[0].receivedAt, started)
 		}
 		return nil
 	case !blamesMessage(err):

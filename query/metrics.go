@@ -16,7 +16,8 @@ type metrics struct {
 
 // newMetrics registers what this stage measures.
 func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
-	m := &metrics{lookups: newLatencies(time.Now()), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	start := time.Now()
+	m := &metrics{lookups: newLatencies(start), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "orderbox_http_request_duration_seconds",
 		Help:    "Time to answer a request, by the route's pattern and the status code (499: the client went away).",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10},
@@ -38,8 +39,14 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 		gauge("position", "Position of the log up to which the cache has read the projection.", func() float64 {
 			return float64(f.serving.Load().position.Load())
 		}),
-		gauge("lag", "Messages that were projected and not yet read by the cache, when it last looked.", func() float64 {
+		gauge("lag_messages", "Messages that were projected and not yet read by the cache, when it last looked.", func() float64 {
 			return float64(f.lag(f.checkpoint.Load()))
+		}),
+		gauge("lag_seconds", "How long ago the cache that answers last had all that was projected; since the start, when it never had.", func() float64 {
+			if at := f.fitAt.Load(); at != nil {
+				return time.Since(*at).Seconds()
+			}
+			return time.Since(start).Seconds()
 		}),
 		gauge("next_orders", "Orders read so far of the generation that is to be served next; 0 when there is none.", func() float64 {
 			next := f.next.Load()

@@ -242,7 +242,7 @@ func TestRequestsAndCacheAreMeasured(t *testing.T) {
 		`orderbox_http_request_duration_seconds_count{code="404",route="/api/v1/orders/{order_uid}"} 1`,
 		`orderbox_http_request_duration_seconds_count{code="404",route="other"} 1`,
 		`orderbox_http_request_duration_seconds_count{code="200",route="/metrics"} 1`,
-		`orderbox_cache_orders 1`, `orderbox_cache_position 1`, `orderbox_cache_lag 0`, `orderbox_cache_bytes 4.194304e+06`,
+		`orderbox_cache_orders 1`, `orderbox_cache_position 1`, `orderbox_cache_lag_messages 0`, `orderbox_cache_bytes 4.194304e+06`,
 		`orderbox_cache_next_orders 0`,
 	} {
 		if !strings.Contains(got, line+"\n") {

@@ -200,12 +200,16 @@ func TestStagesRunApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	measuring, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
 	flags := brokerFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
-	for _, s := range []*stages{{ingest: true}, {projector: true}, {query: true, listener: listener}} {
+	for _, s := range []*stages{{ingest: true, listener: measuring}, {projector: true}, {query: true, listener: listener}} {
 		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
 		group.Go(func() {
 			if err := s.run(ctx); err != nil {
@@ -219,4 +223,7 @@ func TestStagesRunApart(t *testing.T) {
 		_, body := get(t, url, "")
 		return body == servedModel(t)
 	})
+	if n := mustMeasure(t, measuring.Addr().String(), "orderbox_ingest_received_total"); n != 2 {
+		t.Errorf("received %d, as the process says that ingests alone", n)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"orderbox/internal/retry"
 	"orderbox/internal/verify"
 )
 
@@ -26,13 +25,14 @@ type missing struct {
 
 func newMissing(registry *prometheus.Registry) *missing {
 	m := new(missing)
-	gauge := func(name, help string, value *atomic.Int64) {
-		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Name: name, Help: help},
-			func() float64 { return float64(value.Load()) }))
-	}
-	gauge("missing_messages", "Messages that the broker numbered and that are not in the log.", &m.messages)
-	gauge("missing_gaps", "Runs of messages that are not in the log.", &m.gaps)
+	gauge(registry, "missing_messages", "Messages that the broker numbered and that are not in the log.", &m.messages)
+	gauge(registry, "missing_gaps", "Runs of messages that are not in the log.", &m.gaps)
 	return m
+}
+
+func gauge(registry *prometheus.Registry, name, help string, value *atomic.Int64) {
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Name: name, Help: help},
+		func() float64 { return float64(value.Load()) }))
 }
 
 // settled is how many messages in how many gaps never came, as of the last look.
@@ -43,23 +43,18 @@ func (m *missing) follow(ctx context.Context, s *stages, pool *pgxpool.Pool) err
 	log := s.log.With("stage", "missing")
 	var found verify.Gaps
 	told := int64(0)
-	retry.Forever(ctx, log, "look for gaps", func(ctx context.Context, works func()) error {
-		for {
-			if err := found.Follow(ctx, pool); err != nil {
-				return err
-			}
-			works()
-			messages, gaps := found.Missing(missingSettled)
-			m.messages.Store(messages)
-			m.gaps.Store(gaps)
-			if messages > told {
-				log.Warn("messages never came, orderbox verify names them", "missing", messages, "gaps", gaps)
-			}
-			told = messages
-			if err := retry.Wait(ctx, missingPoll); err != nil {
-				return err
-			}
+	poll(ctx, log, "look for gaps", missingPoll, func(ctx context.Context) error {
+		if err := found.Follow(ctx, pool); err != nil {
+			return err
 		}
+		messages, gaps := found.Missing(missingSettled)
+		m.messages.Store(messages)
+		m.gaps.Store(gaps)
+		if messages > told {
+			log.Warn("messages never came, orderbox verify names them", "missing", messages, "gaps", gaps)
+		}
+		told = messages
+		return nil
 	})
 	return nil
 }

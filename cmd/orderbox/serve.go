@@ -30,6 +30,8 @@ func (serveCommand) Help() string {
 	return `The database must have been migrated ('orderbox migrate'). Broker and database may come and go: nothing that
 was acknowledged is lost, and lookups go on meanwhile. SIGTERM and Ctrl-C stop it in order, a second one at once.
 
+Without the stage query, it answers /metrics and /healthz alone.
+
 Examples:
   orderbox serve
   orderbox serve --stages query --listen 127.0.0.1:8081`
@@ -57,17 +59,15 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		query:       slices.Contains(c.Stages, "query"),
 		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log, drain: c.Drain,
 	}
-	if st.query {
-		if st.tls, err = c.config(log); err != nil {
-			return err
-		}
-		if st.listener, err = listen(ctx, c.Listen); err != nil {
-			return err
-		}
-		defer st.listener.Close()
-		st.listener = limitConnections(st.listener, c.MaxConnections, log)
-		log.Info("listening", "url", c.scheme()+"://"+st.listener.Addr().String())
+	if st.tls, err = c.config(log); err != nil {
+		return err
 	}
+	if st.listener, err = listen(ctx, c.Listen); err != nil {
+		return err
+	}
+	defer st.listener.Close()
+	st.listener = limitConnections(st.listener, c.MaxConnections, log)
+	log.Info("listening", "url", c.scheme()+"://"+st.listener.Addr().String())
 	if err := st.run(ctx); err != nil {
 		if errors.Is(err, sql.ErrNotMigrated) {
 			return cli.Try(err, "orderbox migrate")

@@ -32,7 +32,7 @@ const (
 	ingestConns    = 2 // an append, and the auditor's question
 	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
-	missingConns   = 1
+	watchConns     = 2 // what never came, and what is pending
 	operatorConns  = 2 // operators' decisions, which may wait for appenders
 	tryConns       = 4 // while there is a dry run: what writes, what reads ahead, and what compares
 )
@@ -52,7 +52,7 @@ type stages struct {
 	databaseURL string
 	broker      brokerFlags
 	tokens      []query.Token // of operators
-	listener    net.Listener  // for query
+	listener    net.Listener  // for query, or without it for what measures; nil is none
 	tls         *tls.Config   // for HTTPS; nil is HTTP
 	schema      []byte        // to judge by; nil is the built-in one
 	drain       time.Duration // how long to answer after the stop was ordered
@@ -75,7 +75,7 @@ type stages struct {
 func (s *stages) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.log.Info("stopping", "drain", s.drain) })()
 	s.registry = prometheus.NewRegistry()
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.checks = make(map[string]func(context.Context) error)
 
 	// Before the database is migrated there is nothing that a stage could do.
@@ -84,8 +84,8 @@ func (s *stages) run(ctx context.Context) error {
 	}
 	defer s.closePools()
 	g, ctx := errgroup.WithContext(ctx)
-	// Query comes last: it serves the checks and metrics that the others add.
-	for _, start := range []func(context.Context, *errgroup.Group) error{s.startIngest, s.startProjector, s.startQuery} {
+	// What serves comes last: the others add checks and metrics.
+	for _, start := range []func(context.Context, *errgroup.Group) error{s.startIngest, s.startProjector, s.startQuery, s.startMeasuring} {
 		if err := start(ctx, g); err != nil {
 			g.Go(func() error { return err })
 			break
@@ -201,7 +201,7 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	missing, err := s.startMissing(answering, g)
+	missing, err := s.startWatching(answering, g)
 	if err != nil {
 		return err
 	}
@@ -230,14 +230,16 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-// startMissing looks for what never came. It has a connection of its own, for the first look reads all of the log.
-func (s *stages) startMissing(ctx context.Context, g *errgroup.Group) (*missing, error) {
-	pool, err := s.open(ctx, "missing", missingConns)
+// startWatching looks for what never came and for what is pending. It has connections of its own, for the first look for
+// gaps reads all of the log.
+func (s *stages) startWatching(ctx context.Context, g *errgroup.Group) (*missing, error) {
+	pool, err := s.open(ctx, "watch", watchConns)
 	if err != nil {
 		return nil, err
 	}
 	m := newMissing(s.registry)
 	g.Go(func() error { return m.follow(ctx, s, pool) })
+	g.Go(func() error { s.followPending(ctx, pool); return nil })
 	return m, nil
 }
 

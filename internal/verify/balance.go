@@ -2,8 +2,11 @@ package verify
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const keptSQL = `
@@ -25,6 +28,47 @@ func kept(ctx context.Context, tx pgx.Tx, g generation) (b Balance, err error) {
 	}
 	b.Received = b.Orders + b.Duplicates + b.DeadLetters + b.Pending
 	return b, err
+}
+
+// Backlog is what has no verdict yet.
+type Backlog struct {
+	// Positions is how far the verdicts are behind the log. Some positions hold no message, so it is as many as
+	// there are messages, or a few more.
+	Positions int64
+	// Age is how long the oldest of them has been in the log; 0 when there is none.
+	Age time.Duration
+}
+
+// Two steps on an index, however long the backlog is.
+const backlogSQL = `
+select greatest((select coalesce(max(position), 0) from inbox) - c.position, 0),
+    coalesce((
+        select extract(epoch from greatest(clock_timestamp() - received_at, '0'))::float8
+        from inbox
+        where position > c.position
+        order by position
+        limit 1), 0)
+from checkpoint as c`
+
+const wholeBacklogSQL = `
+select coalesce(max(position), 0), coalesce(extract(epoch from greatest(clock_timestamp() - min(received_at), '0')), 0)::float8
+from inbox`
+
+// Pending asks for the backlog, at little cost.
+func Pending(ctx context.Context, pool *pgxpool.Pool) (b Backlog, err error) {
+	var seconds float64
+	err = snapshot(ctx, pool, func(tx pgx.Tx, g generation) error {
+		statement := backlogSQL
+		if g.Name == "" {
+			statement = wholeBacklogSQL
+		}
+		return tx.QueryRow(ctx, statement).Scan(&b.Positions, &seconds)
+	})
+	if err != nil {
+		return Backlog{}, fmt.Errorf("read the backlog: %w", err)
+	}
+	b.Age = time.Duration(seconds * float64(time.Second))
+	return b, nil
 }
 
 // A checkpoint that is gone counts as one at the beginning.

@@ -233,3 +233,24 @@ func TestUnreachableDatabaseIsAnError(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestTheBacklogIsWhatHasNoVerdict(t *testing.T) {
+	t.Parallel()
+	whole, none := mustLog(t), mustProjected(t)
+	some := mustProjected(t)
+	whole.must(t, `update inbox set received_at = received_at - interval '1 day' where position = 1`)
+	some.must(t, `update g1.checkpoint set position = 7; update inbox set received_at = received_at - position * interval '1 hour'`)
+	for i, c := range []struct {
+		log       log
+		positions int64
+		age       time.Duration // at least, and less than an hour more
+	}{{whole, 10, 24 * time.Hour}, {some, 3, 8 * time.Hour}} {
+		b, err := Pending(t.Context(), c.log.reader)
+		if err != nil || b.Positions != c.positions || b.Age < c.age || b.Age > c.age+time.Hour {
+			t.Errorf("%d: %+v, %v", i, b, err)
+		}
+	}
+	if b, err := Pending(t.Context(), none.reader); err != nil || b != (Backlog{}) {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
