@@ -22,6 +22,9 @@ const (
 	projectionChannel = "orderbox_projection"
 	// chunkOrders bounds what one transaction reads, and with it the memory that decoding takes.
 	chunkOrders = 5000
+	// A chunk is asked for in parts, of so many positions or more: at most so many parts.
+	partPositions = 500
+	maxParts      = 10
 	// chunkTimeout is how long a silent network passes for a slow database; TCP alone takes minutes.
 	chunkTimeout = 15 * time.Second
 	// nextOrders bounds a chunk of the generation that is being built: new orders of the one in service
@@ -263,22 +266,29 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 	if err := tx.QueryRow(ctx, endOfChunkSQL, begin, checkpoint, size-1).Scan(&end); err != nil {
 		return false, err
 	}
-	// Asked for both at once, the database goes on with the items while the orders are decoded.
+	// Asked for all at once, the database goes on with the next part while one is decoded: what it sends meanwhile waits in
+	// the connection, which holds a part and not a chunk.
+	parts := min(maxParts, 1+max(0, end-begin)/partPositions) // the end may be before the beginning
+	bound := func(part int64) int64 { return begin + (end-begin)*part/parts }
 	batch := &pgx.Batch{}
-	batch.Queue(readOrdersSQL, begin, end)
-	batch.Queue(readItemsSQL, begin, end)
+	for part := range parts {
+		batch.Queue(readOrdersSQL, bound(part), bound(part+1))
+		batch.Queue(readItemsSQL, bound(part), bound(part+1))
+	}
 	answers := tx.SendBatch(ctx, batch)
 	defer answers.Close()
-	chunk, err := readOrders(answers)
-	if err != nil {
-		return false, err
-	}
-	err = readItems(answers, chunk, func(r row) {
-		c.add(r.position, r.order.OrderUID, r.order.JSON())
-		c.last = mark{r.position, r.digest}
-	})
-	if err != nil {
-		return false, err
+	for range parts {
+		orders, err := readOrders(answers)
+		if err != nil {
+			return false, err
+		}
+		err = readItems(answers, orders, func(r row) {
+			c.add(r.position, r.order.OrderUID, r.order.JSON())
+			c.last = mark{r.position, r.digest}
+		})
+		if err != nil {
+			return false, err
+		}
 	}
 	c.position.Store(end)
 	return end < checkpoint, nil
