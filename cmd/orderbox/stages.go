@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,9 @@ const (
 	shutdownTimeout = 3 * time.Second // beyond the drain
 )
 
+// runtimeMetrics are beside the usual ones: what of the heap is in use, and the garbage collector's pauses as a histogram.
+var runtimeMetrics = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^(/gc/heap/live:bytes|/sched/pauses/total/gc:seconds)$`)}
+
 // stages says which of the flow's steps run in this process, and against what.
 type stages struct {
 	ingest, projector, query bool
@@ -75,7 +79,8 @@ type stages struct {
 func (s *stages) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.log.Info("stopping", "drain", s.drain) })()
 	s.registry = prometheus.NewRegistry()
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(runtimeMetrics)),
+		collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.checks = make(map[string]func(context.Context) error)
 
 	// Before the database is migrated there is nothing that a stage could do.

@@ -58,6 +58,13 @@ func rows() []row {
 		{"project", (*bench).project},
 		{"whole", (*bench).whole},
 		{"latency", (*bench).latency},
+		{"boot", (*bench).boot},
+		{"cache", (*bench).cache},
+		{"get", (*bench).get},
+		{"busy", (*bench).busy},
+		{"replay", (*bench).replay},
+		{"growth", (*bench).growth},
+		{"pages", (*bench).pages},
 	}
 }
 

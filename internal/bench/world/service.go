@@ -35,7 +35,7 @@ type Service struct {
 
 // Serve starts the program with these stages, as the names are given to --stages. It may not be ready yet.
 func (w *World) Serve(ctx context.Context, stages string) (*Service, error) {
-	address, err := freeAddress(ctx)
+	address, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +148,8 @@ func Get(ctx context.Context, url string) (code int, body []byte, err error) {
 	return answer.StatusCode, body, err
 }
 
-// freeAddress is one on which nobody listens right now.
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress is one of this machine on which nobody listens right now.
+func FreeAddress(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+	"golang.org/x/time/rate"
+
+	"orderbox/internal/bench/world"
+)
+
+const (
+	busyMessages = 2000 // published per second
+	busyLookups  = 2000 // asked per second, however long the answers take
+)
+
+// busy: the latency of lookups while messages come in, beside that of the same process while none do. What it needs of
+// the processor is far below what there is, so that it measures waiting and not a queue that grows.
+func (b *bench) busy(ctx context.Context) error {
+	w, err := b.world(ctx, "large", b.sizes.many)
+	if err != nil {
+		return err
+	}
+	return b.serving(ctx, w, func(s *world.Service) error {
+		d, err := dumpOf(ctx, s)
+		if err != nil {
+			return err
+		}
+		p99 := figure{Row: b.row, What: "GET p99 at 2,000/s while 2,000 messages/s come in", Unit: "ms",
+			Limit: "the same service, idle", Goal: goal{Ratio: true, Most: 2}}
+		closed := figure{Row: b.row, What: "GET as fast as it goes, meanwhile", Unit: "GET/s", Limit: "the same service, idle"}
+		pauses := figure{Row: b.row, What: "garbage collector's pauses, p99", Unit: "ms", Goal: goal{Most: 1}}
+		for range b.rounds {
+			idle, idleMost, err := b.lookups(ctx, s, d)
+			if err != nil {
+				return err
+			}
+			before, err := scrape(ctx, s)
+			if err != nil {
+				return err
+			}
+			var loaded, loadedMost float64
+			err = b.whilePublishing(ctx, w, func() (err error) {
+				loaded, loadedMost, err = b.lookups(ctx, s, d)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			after, err := scrape(ctx, s)
+			if err != nil {
+				return err
+			}
+			pause, n := after.pauseP99(before)
+			if n > 0 {
+				pauses.Values = append(pauses.Values, pause*1000)
+			}
+			p99.Values, p99.Limits = append(p99.Values, loaded), append(p99.Limits, idle)
+			closed.Values, closed.Limits = append(closed.Values, loadedMost), append(closed.Limits, idleMost)
+			b.say("p99 %.2f ms, idle %.2f ms; at most %.0f GET/s, idle %.0f; p99 of %d pauses %.2f ms", loaded, idle, loadedMost, idleMost, n, pause*1000)
+		}
+		b.figures = append(b.figures, p99, closed)
+		if len(pauses.Values) > 0 {
+			b.figures = append(b.figures, pauses)
+		}
+		return nil
+	})
+}
+
+// lookups asks at a steady rate for the p99 in milliseconds, and then as fast as it goes for the rate.
+func (b *bench) lookups(ctx context.Context, s *world.Service, d *dump) (p99, perSecond float64, err error) {
+	attacker := vegeta.NewAttacker(vegeta.Connections(connections), vegeta.Workers(connections), vegeta.MaxWorkers(connections))
+	target := func(t *vegeta.Target) error {
+		*t = vegeta.Target{Method: http.MethodGet, URL: s.URL + orderPath + d.uids[rand.IntN(len(d.uids))]}
+		return nil
+	}
+	var m vegeta.Metrics
+	for result := range attacker.Attack(target, vegeta.ConstantPacer{Freq: busyLookups, Per: time.Second}, b.sizes.load, b.row) {
+		m.Add(result)
+	}
+	m.Close()
+	if m.Success < 1 {
+		return 0, 0, fmt.Errorf("%.2f %% of the lookups failed: %v", 100*(1-m.Success), m.Errors)
+	}
+	l, err := b.wrk(ctx, s.URL, d, b.sizes.load)
+	return m.Latencies.P99.Seconds() * 1000, l.perSecond(), err
+}
+
+// whilePublishing publishes at a steady rate from a second before use begins until it ends, and waits until all of that
+// is projected.
+func (b *bench) whilePublishing(ctx context.Context, w *world.World, use func() error) error {
+	payloads, _ := made(stream(int(busyMessages*(2*b.sizes.load.Seconds()+10)), rubbish))
+	done := make(chan struct{})
+	published := make(chan error, 1)
+	go func() {
+		pace := rate.NewLimiter(busyMessages, busyMessages/100)
+		published <- w.Publish(ctx, func(yield func([]byte, error) bool) {
+			for _, p := range payloads {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if pace.Wait(ctx) != nil || !yield(p, nil) {
+					return
+				}
+			}
+		})
+	}()
+	time.Sleep(time.Second)
+	err := use()
+	close(done)
+	if err = errors.Join(err, <-published); err != nil {
+		return err
+	}
+	// Ingested is what was published a moment ago, or all is.
+	var received int64
+	_, err = w.Await(ctx, 500*time.Millisecond, func(at world.Balance) bool {
+		settled := at.Received == received && !at.Pending()
+		received = at.Received
+		return settled
+	})
+	return err
+}
