@@ -31,16 +31,15 @@ func (b *bench) busy(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p99 := figure{Row: b.row, What: "GET p99 at 2,000/s while 2,000 messages/s come in", Unit: "ms",
-			Limit: "the same service, idle", Goal: goal{Ratio: true, Most: 2}}
+		p99 := figure{Row: b.row, What: "GET p99 at 2,000/s while 2,000 messages/s come in", Unit: "ms", Short: "busy p99",
+			Limit: "the same service, idle", Goal: goal{Ratio: true, Most: 2, Large: true}}
 		closed := figure{Row: b.row, What: "GET as fast as it goes, meanwhile", Unit: "GET/s", Limit: "the same service, idle"}
-		pauses := figure{Row: b.row, What: "garbage collector's pauses, p99", Unit: "ms", Goal: goal{Most: 1}}
+		before, err := scrape(ctx, s)
+		if err != nil {
+			return err
+		}
 		for range b.rounds {
 			idle, idleMost, err := b.lookups(ctx, s, d)
-			if err != nil {
-				return err
-			}
-			before, err := scrape(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -52,22 +51,17 @@ func (b *bench) busy(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			after, err := scrape(ctx, s)
-			if err != nil {
-				return err
-			}
-			pause, n := after.pauseP99(before)
-			if n > 0 {
-				pauses.Values = append(pauses.Values, pause*1000)
-			}
 			p99.Values, p99.Limits = append(p99.Values, loaded), append(p99.Limits, idle)
 			closed.Values, closed.Limits = append(closed.Values, loadedMost), append(closed.Limits, idleMost)
-			b.say("p99 %.2f ms, idle %.2f ms; at most %.0f GET/s, idle %.0f; p99 of %d pauses %.2f ms", loaded, idle, loadedMost, idleMost, n, pause*1000)
+			b.say("p99 %.2f ms, idle %.2f ms; at most %.0f GET/s, idle %.0f", loaded, idle, loadedMost, idleMost)
 		}
-		b.figures = append(b.figures, p99, closed)
-		if len(pauses.Values) > 0 {
-			b.figures = append(b.figures, pauses)
+		after, err := scrape(ctx, s)
+		if err != nil {
+			return err
 		}
+		pause, n := after.pauseP99(before)
+		b.figures = append(b.figures, p99, closed, figure{Row: b.row, What: fmt.Sprintf("p99 of %d pauses of the garbage collector", n),
+			Unit: "ms", Values: []float64{pause * 1000}, Goal: goal{Most: 1}})
 		return nil
 	})
 }
@@ -80,21 +74,21 @@ func (b *bench) lookups(ctx context.Context, s *world.Service, d *dump) (p99, pe
 		return nil
 	}
 	var m vegeta.Metrics
-	for result := range attacker.Attack(target, vegeta.ConstantPacer{Freq: busyLookups, Per: time.Second}, b.sizes.load, b.row) {
+	for result := range attacker.Attack(target, vegeta.ConstantPacer{Freq: busyLookups, Per: time.Second}, b.sizes.Load, b.row) {
 		m.Add(result)
 	}
 	m.Close()
 	if m.Success < 1 {
 		return 0, 0, fmt.Errorf("%.2f %% of the lookups failed: %v", 100*(1-m.Success), m.Errors)
 	}
-	l, err := b.wrk(ctx, s.URL, d, b.sizes.load)
+	l, err := b.wrk(ctx, s.URL, d, b.sizes.Load)
 	return m.Latencies.P99.Seconds() * 1000, l.perSecond(), err
 }
 
 // whilePublishing publishes at a steady rate from a second before use begins until it ends, and waits until all of that
 // is projected.
 func (b *bench) whilePublishing(ctx context.Context, w *world.World, use func() error) error {
-	payloads, _ := made(stream(int(busyMessages*(2*b.sizes.load.Seconds()+10)), rubbish))
+	payloads, _ := made(stream(int(busyMessages*(2*b.sizes.Load.Seconds()+10)), rubbish))
 	done := make(chan struct{})
 	published := make(chan error, 1)
 	go func() {

@@ -19,7 +19,7 @@ func (b *bench) cache(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	live := figure{Row: b.row, What: "heap in use per order", Unit: "B", Limit: "its JSON", Goal: goal{Ratio: true, Most: 1.3}}
+	live := figure{Row: b.row, What: "heap in use per order", Unit: "B", Short: "memory", Limit: "its JSON", Goal: goal{Ratio: true, Most: 1.3}}
 	held := figure{Row: b.row, What: "resident memory per order, unused heap included", Unit: "B", Limit: live.Limit}
 	none, err := memory(ctx, empty)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"gonum.org/v1/plot/plotter"
+
 	"orderbox/internal/bench/world"
 	"orderbox/publisher"
 )
@@ -39,6 +41,9 @@ func each(payloads [][]byte) iter.Seq2[[]byte, error] {
 	}
 }
 
+// sampleEvery is how many seconds of filling a point of the plot stands for.
+const sampleEvery = 3
+
 // fill brings a world to so many orders at least, with a tenth of rubbish on the way, and projects what is pending.
 func (b *bench) fill(ctx context.Context, w *world.World, orders int) error {
 	at, err := w.Balance(ctx)
@@ -52,8 +57,14 @@ func (b *bench) fill(ctx context.Context, w *world.World, orders int) error {
 	} else if !at.Pending() {
 		return nil
 	}
-	said := time.Now()
+	said, last := time.Now(), at
 	from, to, err := w.Project(ctx, func(at world.Balance) {
+		if took := at.At.Sub(last.At).Seconds(); took > sampleEvery {
+			if w == b.worlds["large"] {
+				b.filling = append(b.filling, plotter.XY{X: float64(at.Orders), Y: float64(at.Position-last.Position) / took})
+			}
+			last = at
+		}
 		if time.Since(said) > 5*time.Second {
 			said = time.Now()
 			b.say("%s to project, %s orders", number(float64(at.Received-at.Position), "messages"), number(float64(at.Orders), ""))
@@ -62,8 +73,7 @@ func (b *bench) fill(ctx context.Context, w *world.World, orders int) error {
 	if err != nil {
 		return err
 	}
-	b.say("filled to %s, %s messages/s", number(float64(to.Orders), "orders"),
-		number(float64(to.Position-from.Position)/to.At.Sub(from.At).Seconds(), ""))
+	b.say("filled to %s; %.0f messages in %.1f s", number(float64(to.Orders), "orders"), float64(to.Position-from.Position), to.At.Sub(from.At).Seconds())
 	if _, err := w.Conn.Exec(ctx, `vacuum (analyze)`); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (b *bench) getRounds(ctx context.Context, d *dump, bases []string) error {
 	for round := range b.rounds + 1 {
 		var p99 [3]float64
 		for i, base := range bases {
-			l, err := b.wrk(ctx, base, d, b.sizes.load)
+			l, err := b.wrk(ctx, base, d, b.sizes.Load)
 			if err != nil {
 				return err
 			}
@@ -71,9 +71,9 @@ func (b *bench) getRounds(ctx context.Context, d *dump, bases []string) error {
 		}
 	}
 	b.figures = append(b.figures,
-		figure{Row: b.row, What: "GET by id, beside net/http", Unit: "GET/s", Values: rates[0],
+		figure{Row: b.row, What: "GET by id, beside net/http", Short: "net/http", Unit: "GET/s", Values: rates[0],
 			Limit: "bare net/http handler with the same bytes", Limits: rates[1], Goal: goal{Ratio: true, Least: 0.95}},
-		figure{Row: b.row, What: "GET by id, beside nginx", Unit: "GET/s", Values: rates[0],
+		figure{Row: b.row, What: "GET by id, beside nginx", Short: "nginx", Unit: "GET/s", Values: rates[0],
 			Limit: "one worker of nginx with the orders as files", Limits: rates[2], Goal: goal{Ratio: true, Least: 1}})
 	return nil
 }

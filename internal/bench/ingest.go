@@ -19,10 +19,10 @@ func (b *bench) ingest(ctx context.Context) error {
 	if err := prepareRaw(ctx, w); err != nil {
 		return err
 	}
-	f := figure{Row: b.row, What: "broker to committed inbox", Unit: "messages/s",
+	f := figure{Row: b.row, What: "broker to committed inbox", Unit: "messages/s", Short: "ingest",
 		Limit: "COPY of the same rows in the same batches", Goal: goal{Ratio: true, Least: 0.6}}
 	for range b.rounds {
-		payloads, _ := made(stream(b.sizes.messages, 0))
+		payloads, _ := made(stream(b.sizes.Messages, 0))
 		if err := w.Publish(ctx, each(payloads)); err != nil {
 			return err
 		}

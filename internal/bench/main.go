@@ -24,6 +24,8 @@ import (
 	"strings"
 	"time"
 
+	"gonum.org/v1/plot/plotter"
+
 	"orderbox/internal/bench/world"
 	"orderbox/internal/cli"
 )
@@ -113,6 +115,12 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 	for _, f := range b.figures {
 		fmt.Fprintln(s.Out, f)
 	}
+	if c.Out != "" {
+		b.row = "report"
+		if err := b.report(ctx, c.Out); err != nil {
+			return err
+		}
+	}
 	if c.Short {
 		return farBelow(b.figures)
 	}
@@ -132,7 +140,8 @@ type bench struct {
 	worlds  map[string]*world.World
 	figures []figure
 
-	latencyAll []float64 // of every sample, in milliseconds
+	latencyAll []float64   // of every sample, in milliseconds
+	filling    plotter.XYs // messages/s by orders there were, while the large world was filled
 }
 
 // build compiles the service as it is in this tree.

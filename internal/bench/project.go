@@ -20,7 +20,7 @@ func (b *bench) project(ctx context.Context) error {
 	if err := prepareRaw(ctx, w); err != nil {
 		return err
 	}
-	f := figure{Row: b.row, What: "inbox to the four tables", Unit: "orders/s",
+	f := figure{Row: b.row, What: "inbox to the four tables", Unit: "orders/s", Short: "project",
 		Limit: "raw COPY into the same tables", Goal: goal{Ratio: true, Least: 0.6}}
 	for range b.rounds {
 		p, err := b.projected(ctx, w, 0)
@@ -55,7 +55,7 @@ func (b *bench) projected(ctx context.Context, w *world.World, rubbish float64) 
 	if err != nil {
 		return p, err
 	}
-	if _, err := w.Append(ctx, stream(b.sizes.messages, rubbish)); err != nil {
+	if _, err := w.Append(ctx, stream(b.sizes.Messages, rubbish)); err != nil {
 		return p, err
 	}
 	if err := w.Rest(ctx); err != nil {

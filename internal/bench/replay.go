@@ -13,7 +13,7 @@ func (b *bench) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := figure{Row: b.row, What: "full replay", Unit: "messages/s", Limit: "projecting new messages", Goal: goal{Ratio: true, Least: 1}}
+	f := figure{Row: b.row, What: "full replay", Unit: "messages/s", Short: "replay", Limit: "projecting new messages", Goal: goal{Ratio: true, Least: 1}}
 	for range min(b.rounds, replayRounds) {
 		p, err := b.projected(ctx, w, rubbish)
 		if err != nil {

@@ -39,7 +39,7 @@ func (b *bench) wrk(ctx context.Context, base string, d *dump, duration time.Dur
 		return l, err
 	}
 	cmd := exec.CommandContext(ctx, "wrk", "--threads", "2", "--connections", fmt.Sprint(connections),
-		"--duration", fmt.Sprintf("%.0fs", duration.Seconds()), "--script", script, base, "--", ids, orderPath)
+		"--timeout", "20s", "--duration", fmt.Sprintf("%.0fs", duration.Seconds()), "--script", script, base, "--", ids, orderPath)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return l, cli.Try(fmt.Errorf("run wrk: %w: %s", err, out), "apt-get install wrk")
@@ -49,7 +49,7 @@ func (b *bench) wrk(ctx context.Context, base string, d *dump, duration time.Dur
 		return l, fmt.Errorf("wrk said %q: %w", out, err)
 	}
 	if l.Errors > 0 {
-		return l, fmt.Errorf("wrk had %d errors at %s", l.Errors, base)
+		return l, fmt.Errorf("wrk had errors at %s: %s", base, out)
 	}
 	return l, nil
 }
