@@ -15,7 +15,7 @@ import (
 
 // Only the log is precious: 200,000 messages, a fifth of them rubbish; all tables right of the log are dropped
 // under the running service, and come back the same, in every row and in every byte that is served; and a full
-// replay changes nothing either. What is timed is the coming back; BenchmarkPublishedToVisible has the limit.
+// replay changes nothing either. What is timed is the coming back; the row project of internal/bench has the limit.
 func BenchmarkDroppedProjection(b *testing.B) {
 	const messages, part = 200_000, 20_000
 	dir := testservers.Dir(b)
