@@ -54,7 +54,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', public', $2)`
+// It holds until the transaction ends.
+const searchPathSQL = `select set_config('search_path', quote_ident($1) || ', public', true)`
 
 // The name is never that of an earlier one: caches tell generations apart by it.
 const insertGenerationSQL = `
@@ -78,7 +79,7 @@ func createGeneration(ctx context.Context, tx pgx.Tx, s state, base int64) (g ge
 	if _, err := tx.Exec(ctx, `create schema `+pgx.Identifier{g.name}.Sanitize()); err != nil {
 		return g, fmt.Errorf("make %s: %w", g.name, err)
 	}
-	if _, err := tx.Exec(ctx, searchPathSQL, g.name, true); err != nil {
+	if _, err := tx.Exec(ctx, searchPathSQL, g.name); err != nil {
 		return g, fmt.Errorf("make %s: %w", g.name, err)
 	}
 	// Several statements in one string need the simple protocol.

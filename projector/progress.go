@@ -44,7 +44,7 @@ func (p *Projector) Progress(ctx context.Context) (g Progress, err error) {
 		if name == "" {
 			return nil
 		}
-		if _, err := tx.Exec(ctx, searchPathSQL, name, true); err != nil {
+		if _, err := tx.Exec(ctx, searchPathSQL, name); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, checkpointSQL).Scan(position)

@@ -42,6 +42,13 @@ func (p *Projector) newProjection(conn *pgx.Conn, gen generation, cores int) *pr
 	return x
 }
 
+// Whatever is looked up while projecting goes by an index. What the planner knows of a table is from when it was last
+// analysed, and the foreign keys keep the plans of their look-ups: made for a few rows, those would go on reading the
+// whole table while it grows to a million.
+const enterSQL = `
+select set_config('search_path', quote_ident($1) || ', public', false),
+    set_config('enable_seqscan', 'off', false)`
+
 // open prepares to project into a generation, over a connection that nobody else uses.
 func (p *Projector) open(ctx context.Context, conn *pgx.Conn, gen generation) (*projection, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -51,7 +58,7 @@ func (p *Projector) open(ctx context.Context, conn *pgx.Conn, gen generation) (*
 	if x.rules, err = openRules(ctx, p.box, gen.base); err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, searchPathSQL, gen.name, false); err != nil {
+	if _, err := conn.Exec(ctx, enterSQL, gen.name); err != nil {
 		return nil, fmt.Errorf("choose %s: %w", gen.name, err)
 	}
 	if err := conn.QueryRow(ctx, checkpointSQL).Scan(&x.checkpoint); err != nil {

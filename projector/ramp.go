@@ -189,7 +189,7 @@ func (p *Projector) inCurrent(ctx context.Context, f func(ctx context.Context, t
 		if current.name == "" {
 			return ErrNothingInService
 		}
-		if _, err := tx.Exec(ctx, searchPathSQL, current.name, true); err != nil {
+		if _, err := tx.Exec(ctx, searchPathSQL, current.name); err != nil {
 			return err
 		}
 		return f(ctx, tx)

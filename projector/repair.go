@@ -95,7 +95,7 @@ func (t *Trial) Repair(ctx context.Context, positions []int64) error {
 // replaceRows works on the generation in service. What refers to an order goes on doing so when the
 // transaction ends.
 func (t *Trial) replaceRows(ctx context.Context, tx pgx.Tx, positions []int64, columns [][]string, rows [][][]any) error {
-	if _, err := tx.Exec(ctx, searchPathSQL, t.Against, true); err != nil {
+	if _, err := tx.Exec(ctx, searchPathSQL, t.Against); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, `set constraints all deferred`); err != nil {

@@ -89,7 +89,7 @@ func (t *Trial) build(ctx context.Context, p *Projector, asInService bool, progr
 // create makes the trial's tables, marks them as held, and says how far to go.
 func (t *Trial) create(ctx context.Context, current generation) error {
 	err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, searchPathSQL, current.name, true); err != nil {
+		if _, err := tx.Exec(ctx, searchPathSQL, current.name); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, checkpointSQL).Scan(&t.At); err != nil {
@@ -106,7 +106,7 @@ func (t *Trial) create(ctx context.Context, current generation) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.conn.Exec(ctx, searchPathSQL, t.Name, false)
+	_, err = t.conn.Exec(ctx, enterSQL, t.Name)
 	return err
 }
 

@@ -20,7 +20,7 @@ where exists (select from detached)`
 
 // checkWhole returns an error that is ErrDetached when the log lacks messages that were projected into a generation.
 func checkWhole(ctx context.Context, tx pgx.Tx, gen generation) error {
-	if _, err := tx.Exec(ctx, searchPathSQL, gen.name, true); err != nil {
+	if _, err := tx.Exec(ctx, searchPathSQL, gen.name); err != nil {
 		return err
 	}
 	var lacking int64

@@ -192,3 +192,37 @@ func TestEveryErrorOfTheWorldIsTheWorldsFault(t *testing.T) {
 		})
 	}
 }
+
+// Tables may have been analysed when they held a few rows, and grow to a million before they are again.
+func TestWhatIsProjectedIsLookedUpByIndexesWhateverThePlannerKnows(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start(t, 50)
+	var payloads [][]byte
+	for m := range publisher.Messages(31, 400, 0.3) {
+		payloads = append(payloads, m.Payload)
+	}
+	h.receive(t, payloads[:50]...)
+	h.await(t)
+	h.mustExec(t, `analyze`)
+	const scansSQL = `
+		select string_agg(relname || ' ' || seq_scan, ', ' order by relname)
+		from pg_stat_all_tables
+		where schemaname = 'generation_1' and relname in ('orders', 'dead_letters')`
+	written := func(rows string) func() bool {
+		return func() bool {
+			return h.view2(t, `select count(1) = 2 from pg_stat_all_tables
+				where schemaname = 'generation_1' and relname in ('orders', 'dead_letters') and n_tup_ins > `+rows) == "true"
+		}
+	}
+	testservers.Eventually(t, "the statistics tell of the first rows", written("0"))
+	before := h.view2(t, scansSQL)
+	h.receive(t, payloads[50:]...)
+	h.await(t)
+	testservers.Eventually(t, "the statistics tell of all rows", written(`(
+		select case relname when 'orders' then orders else dead_letters end
+		from generation_1.checkpoint) - 1`))
+	if after := h.view2(t, scansSQL); after != before {
+		t.Errorf("tables were read whole: %s; before: %s", after, before)
+	}
+}

@@ -145,10 +145,15 @@ type known struct {
 	digest   [sha256.Size]byte
 }
 
+// Each is looked up by itself: asked for any of 2,000, the planner reads all of a table that was never analysed.
 const knownOrdersSQL = `
-select order_uid, position, digest
-from orders
-where order_uid = any($1)`
+select o.order_uid, o.position, o.digest
+from unnest($1::text[]) as sought (order_uid)
+cross join lateral (
+    select order_uid, position, digest
+    from orders
+    where order_uid = sought.order_uid
+    limit 1) as o`
 
 func knownOrders(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string]known, error) {
 	uids := make([]string, 0, len(judged))
