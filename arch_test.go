@@ -34,7 +34,9 @@ const policy = `
 	internal/cli, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
 	publisher, sql, internal/local < internal/bench/world
-	publisher, sql, internal/cli, internal/bench/world < internal/bench
+	internal/cli < internal/bench/load
+	publisher, sql, internal/cli, internal/bench/load, internal/bench/world < internal/bench
+	publisher, internal/cli, internal/envfile, internal/bench/load, internal/bench/world < internal/bench/stress
 `
 
 // Who may import what of others' making. What is not listed may be imported anywhere.
@@ -56,7 +58,7 @@ var fences = map[string]string{
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
 	"github.com/chromedp":                         "",
 	"github.com/getkin/kin-openapi":               "internal/contract",
-	"net/http":                                    "query cmd/orderbox internal/contract internal/bench internal/bench/world",
+	"net/http":                                    "query cmd/orderbox internal/contract internal/bench internal/bench/world internal/bench/stress",
 	"database/sql":                                "",
 	"orderbox/internal/testservers":               "internal/faults",
 	"orderbox/internal/faults":                    "",

@@ -82,7 +82,7 @@ func (b *bench) lookups(ctx context.Context, s *world.Service, d *dump) (p99, pe
 		return 0, 0, fmt.Errorf("%.2f %% of the lookups failed: %v", 100*(1-m.Success), m.Errors)
 	}
 	l, err := b.wrk(ctx, s.URL, d, b.sizes.Load)
-	return m.Latencies.P99.Seconds() * 1000, l.perSecond(), err
+	return m.Latencies.P99.Seconds() * 1000, l.PerSecond(), err
 }
 
 // whilePublishing publishes at a steady rate from a second before use begins until it ends, and waits until all of that

@@ -61,9 +61,9 @@ func (b *bench) getRounds(ctx context.Context, d *dump, bases []string) error {
 			}
 			p99[i] = l.P99 / 1000
 			if round > 0 {
-				rates[i] = append(rates[i], l.perSecond())
+				rates[i] = append(rates[i], l.PerSecond())
 			} else {
-				b.say("warm: %.0f/s", l.perSecond())
+				b.say("warm: %.0f/s", l.PerSecond())
 			}
 		}
 		if round > 0 {
