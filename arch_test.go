@@ -21,17 +21,17 @@ import (
 //
 // What stands left of "<" may be imported by what stands right of it; nothing is implied transitively.
 const policy = `
-	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify, internal/chaos, internal/contract
+	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify, internal/chaos, internal/contract, internal/trace
 	internal/retry < internal/listen
 	internal/envfile < internal/cli
 	orderbox, internal/natstls < publisher
-	inbox, internal/retry, internal/grace, internal/natstls < ingest
-	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen < projector
-	orderbox, static, internal/retry, internal/listen < query
+	inbox, internal/retry, internal/grace, internal/natstls, internal/trace < ingest
+	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen, internal/trace < projector
+	orderbox, static, internal/retry, internal/listen, internal/trace < query
 	sql, internal/local < internal/testservers
 	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
-	internal/cli, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/verify < cmd/orderbox
+	internal/cli, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/trace, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
 	publisher, sql, internal/local < internal/bench/world
 	internal/cli < internal/bench/load
@@ -52,11 +52,12 @@ var fences = map[string]string{
 	"github.com/gorilla/mux":                      "query",
 	"github.com/pressly/goose":                    "sql",
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
-	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/verify internal/bench internal/bench/world",
+	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
 	"github.com/moby/moby":                        "internal/faults",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
 	"github.com/chromedp":                         "",
+	"go.opentelemetry.io":                         "internal/trace",
 	"github.com/getkin/kin-openapi":               "internal/contract",
 	"net/http":                                    "query cmd/orderbox internal/contract internal/bench internal/bench/world internal/bench/stress",
 	"database/sql":                                "",

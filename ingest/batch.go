@@ -7,6 +7,7 @@ import (
 	"orderbox/inbox"
 	"orderbox/internal/grace"
 	"orderbox/internal/retry"
+	"orderbox/internal/trace"
 )
 
 // commitUntil commits what arrives until ctx ends, and then what is in the hand, for at most finishDeadline.
@@ -77,5 +78,18 @@ func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
 		return err
 	}
 	g.metrics.committed(stored, len(messages), messages[0].StampedAt, started)
+	g.trace(batch, messages, started)
 	return nil
+}
+
+// trace tells of messages that were committed.
+func (g *Ingester) trace(batch []*delivery, messages []inbox.Message, started time.Time) {
+	if g.o.Trace == nil {
+		return
+	}
+	deliveries := make([]trace.Delivery, len(batch))
+	for i, m := range messages {
+		deliveries[i] = trace.Delivery{Sequence: m.Sequence, StampedAt: m.StampedAt, ReceivedAt: batch[i].received}
+	}
+	g.o.Trace.Ingested(inbox.SourceSTAN, g.o.Channel, started, deliveries)
 }

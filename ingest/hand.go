@@ -3,6 +3,7 @@ package ingest
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/stan.go"
 )
@@ -31,8 +32,9 @@ type identity struct {
 // delivery is one message in the hand; msg is its latest delivery and is guarded by the hand's lock.
 type delivery struct {
 	identity
-	payload []byte
-	msg     *stan.Msg
+	received time.Time
+	payload  []byte
+	msg      *stan.Msg
 }
 
 func newHand(maxMessages, maxBytes int) *hand {
@@ -57,7 +59,7 @@ func (h *hand) put(msg *stan.Msg) bool {
 	if h.closed || len(h.held) >= h.maxMessages || h.bytes > 0 && h.bytes+len(msg.Data) > h.maxBytes {
 		return false
 	}
-	d := &delivery{identity: id, payload: msg.Data, msg: msg}
+	d := &delivery{identity: id, received: time.Now(), payload: msg.Data, msg: msg}
 	msg.Data = nil // its bytes are counted once
 	h.held[id] = d
 	h.waiting = append(h.waiting, d)

@@ -16,6 +16,7 @@ import (
 	"orderbox/inbox"
 	"orderbox/internal/natstls"
 	"orderbox/internal/retry"
+	"orderbox/internal/trace"
 )
 
 // Options says what to ingest. URL, Cluster, Channel and ClientID are needed.
@@ -37,6 +38,7 @@ type Options struct {
 
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers nothing
+	Trace   *trace.Tracer         // nil tells nobody
 }
 
 const (

@@ -16,6 +16,7 @@ import (
 	"orderbox/inbox"
 	"orderbox/internal/listen"
 	"orderbox/internal/retry"
+	"orderbox/internal/trace"
 )
 
 // Options are how the projector works; the zero value is good.
@@ -33,6 +34,7 @@ type Options struct {
 
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers nothing
+	Trace   *trace.Tracer         // nil tells nobody
 }
 
 const (

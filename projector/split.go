@@ -17,6 +17,7 @@ func (x *projection) project(ctx context.Context, judged []judgement) error {
 		x.checkpoint = judged[len(judged)-1].position
 		if x.gen.state == stateCurrent {
 			x.metrics.projected(f, judged[0].receivedAt, started)
+			x.trace(f, started)
 		}
 		return nil
 	case !blamesMessage(err):
@@ -35,4 +36,22 @@ func (x *projection) project(ctx context.Context, judged []judgement) error {
 			"position", judged[0].position, "sqlstate", sqlState(err))
 		return x.project(ctx, []judgement{judged[0].refuse(refusedLetter(sqlState(err)))})
 	}
+}
+
+// trace tells of messages that got their verdicts.
+func (x *projection) trace(f fates, started time.Time) {
+	if x.o.Trace == nil {
+		return
+	}
+	verdicts := make(map[int64]string)
+	for _, j := range f.orders {
+		verdicts[j.position] = "order"
+	}
+	for _, d := range f.duplicates {
+		verdicts[d.position] = "duplicate"
+	}
+	for _, j := range f.dead {
+		verdicts[j.position] = string(j.dead.reason)
+	}
+	x.o.Trace.Projected(x.pool, started, verdicts)
 }

@@ -116,6 +116,16 @@ func (c *cache) latest(before int64, limit int) []entry {
 	return entries
 }
 
+// after returns the positions of the orders behind one.
+func (c *cache) after(position int64) (positions []int64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for i := sort.Search(c.count, func(i int) bool { return c.nth(i).position() > position }); i < c.count; i++ {
+		positions = append(positions, c.nth(i).position())
+	}
+	return positions
+}
+
 // size returns the number of orders and the bytes of memory set aside for their records.
 func (c *cache) size() (orders int, bytes int64) {
 	c.mu.RLock()

@@ -15,6 +15,7 @@ import (
 	"orderbox"
 	"orderbox/internal/listen"
 	"orderbox/internal/retry"
+	"orderbox/internal/trace"
 )
 
 const (
@@ -41,6 +42,7 @@ type follower struct {
 	poll  time.Duration
 	chunk int           // orders in one transaction
 	limit time.Duration // of one transaction
+	trace *trace.Tracer // nil tells nobody
 
 	serving    atomic.Pointer[cache]
 	checkpoint atomic.Int64              // as last read
@@ -124,7 +126,11 @@ func (f *follower) follow(ctx context.Context, tx pgx.Tx, g generation) (more bo
 	case c != serving:
 		f.next.Store(c)
 	}
+	following, before, began := serving.complete.Load() && c == serving, c.position.Load(), time.Now()
 	more, err = fill(ctx, tx, c, checkpoint, f.chunk)
+	if following && f.trace != nil {
+		f.trace.Shown(f.pool, began, c.after(before))
+	}
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("read orders after position %d: %w", c.position.Load(), err)

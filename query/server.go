@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/semaphore"
 
+	"orderbox/internal/trace"
 	"orderbox/static"
 )
 
@@ -22,6 +23,7 @@ import (
 type Options struct {
 	Log     *slog.Logger         // nil discards
 	Metrics *prometheus.Registry // what /metrics shows and this stage adds to; nil is one of its own
+	Trace   *trace.Tracer        // nil tells nobody
 	// Tokens open the operator's paths to who sends one; none keeps them shut to everybody. Names and
 	// secrets are not empty, and each is there once.
 	Tokens []Token
@@ -93,6 +95,7 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), feed: newFeed(),
 		pages: semaphore.NewWeighted(maxPages), tracks: semaphore.NewWeighted(maxTracks)}
 	s.follower = newFollower(pool, s.log, o.Poll)
+	s.follower.trace = o.Trace
 	s.starts = make(chan func(context.Context), maxErrands)
 	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)
 	var err error

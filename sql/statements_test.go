@@ -24,6 +24,7 @@ var statementsOf = map[string]func(testservers.DB) string{
 	"../inbox":           func(db testservers.DB) string { return db.ServiceURL },
 	"../projector":       func(db testservers.DB) string { return db.ServiceURL },
 	"../query":           func(db testservers.DB) string { return db.ReaderURL },
+	"../internal/trace":  func(db testservers.DB) string { return db.ReaderURL },
 	"../internal/verify": func(db testservers.DB) string { return db.ReaderURL },
 }
 

@@ -22,6 +22,7 @@ import (
 	"orderbox/ingest"
 	"orderbox/internal/grace"
 	"orderbox/internal/retry"
+	"orderbox/internal/trace"
 	"orderbox/internal/verify"
 	"orderbox/projector"
 	"orderbox/query"
@@ -63,6 +64,7 @@ type stages struct {
 	log         *slog.Logger
 
 	registry *prometheus.Registry
+	trace    *trace.Tracer // nil when no collector is named
 	checks   map[string]func(context.Context) error
 	pools    []*pgxpool.Pool
 	answers  atomic.Pointer[query.Server] // once there is one
@@ -82,6 +84,12 @@ func (s *stages) run(ctx context.Context) error {
 	s.registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(runtimeMetrics)),
 		collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.checks = make(map[string]func(context.Context) error)
+
+	var err error
+	if s.trace, err = trace.Open(ctx, s.log); err != nil {
+		return err
+	}
+	defer s.trace.Close()
 
 	// Before the database is migrated there is nothing that a stage could do.
 	if err := s.waitForDatabase(ctx); err != nil || ctx.Err() != nil {
@@ -157,7 +165,7 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 	}
 	stage, err := ingest.New(inbox.New(pool, s.log), ingest.Options{
 		URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Channel: s.broker.Channel, TLS: s.broker.Files, ClientID: clientID,
-		Log: s.log, Metrics: s.registry,
+		Log: s.log, Metrics: s.registry, Trace: s.trace,
 	})
 	if err != nil {
 		return err
@@ -181,7 +189,7 @@ func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
 		return err
 	}
 	stage, err := projector.New(pool, inbox.New(pool, s.log), projector.Options{
-		Schema: s.schema, Log: s.log, Metrics: s.registry, LookupP99: s.lookupP99,
+		Schema: s.schema, Log: s.log, Metrics: s.registry, Trace: s.trace, LookupP99: s.lookupP99,
 	})
 	if err != nil {
 		return err
@@ -210,7 +218,7 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	options := query.Options{Log: s.log, Metrics: s.registry, Tokens: s.tokens, Checks: s.checks,
+	options := query.Options{Log: s.log, Metrics: s.registry, Trace: s.trace, Tokens: s.tokens, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			messages, gaps := missing.settled()
