@@ -52,6 +52,7 @@ var fences = map[string]string{
 	"github.com/gorilla/mux":                      "query",
 	"github.com/pressly/goose":                    "sql",
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
+	"github.com/willabides/kongplete":             "cmd/orderbox internal/cli",
 	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
 	"github.com/moby/moby":                        "internal/faults",

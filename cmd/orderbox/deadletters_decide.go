@@ -105,7 +105,7 @@ func (c counted) besides() (text string) {
 
 // spin does something that may take long, and shows a person at the terminal that it goes on.
 func spin(s cli.Streams, do func() error) error {
-	if !isTerminal(s.Err) {
+	if !cli.IsTerminal(s.Err) {
 		return do()
 	}
 	bar := progressbar.NewOptions(-1, progressbar.OptionSetWriter(s.Err), progressbar.OptionClearOnFinish(),

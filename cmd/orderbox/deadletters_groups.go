@@ -19,7 +19,11 @@ type groupLettersCommand struct {
 // Help is the text behind --help.
 func (groupLettersCommand) Help() string {
 	return `The largest groups come first. A place is a JSON Pointer with * for the number of an entry, and - for the message
-as a whole; a message that is wrong in two places counts in both.`
+as a whole; a message that is wrong in two places counts in both.
+
+Examples:
+  orderbox dead-letters groups
+  orderbox dead-letters groups --by place --state any --json`
 }
 
 // Run lists the groups.

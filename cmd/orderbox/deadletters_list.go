@@ -25,7 +25,11 @@ type listLettersCommand struct {
 
 // Help is the text behind --help.
 func (listLettersCommand) Help() string {
-	return `WHERE is the first place in the message that is wrong, as a JSON Pointer; - is the message as a whole.`
+	return `WHERE is the first place in the message that is wrong, as a JSON Pointer; - is the message as a whole.
+
+Examples:
+  orderbox dead-letters list --reason invalid --since 24h
+  orderbox dead-letters list --place '/items/*/price' --limit 0 --json | jq -r .id`
 }
 
 // maxPage is what the service gives at once.
@@ -123,7 +127,7 @@ func (t *letterTable) print(objects []json.RawMessage) error {
 
 // width is that of the terminal that w writes to, or 0.
 func width(w io.Writer) int {
-	if !isTerminal(w) {
+	if !cli.IsTerminal(w) {
 		return 0
 	}
 	columns, _, err := term.GetSize(int(w.(*os.File).Fd()))
@@ -131,10 +135,4 @@ func width(w io.Writer) int {
 		return 0
 	}
 	return columns
-}
-
-// isTerminal says whether a person looks on.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

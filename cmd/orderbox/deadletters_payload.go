@@ -25,7 +25,11 @@ type payloadCommand struct {
 // Help is the text behind --help.
 func (payloadCommand) Help() string {
 	return `The bytes are those that were received, without a line break at the end that was not there. They may hold
-people's names and addresses.`
+people's names and addresses.
+
+Examples:
+  orderbox dead-letters payload 17 --output 17.json
+  orderbox dead-letters payload 17 | xxd | head`
 }
 
 // Run prints or saves the payload.
@@ -45,7 +49,7 @@ func (c *payloadCommand) Run(ctx context.Context, s cli.Streams) error {
 		_, err = fmt.Fprintf(s.Err, "%d bytes in %s\n", len(payload), c.Output)
 		return err
 	}
-	if isTerminal(s.Out) && !isReadable(payload) {
+	if cli.IsTerminal(s.Out) && !isReadable(payload) {
 		return cli.Try(fmt.Errorf("the message has %d bytes that are no text: they would upset the terminal", len(payload)),
 			fmt.Sprintf("--output FILE, or orderbox dead-letters payload %d | hexdump -C", c.ID))
 	}

@@ -57,7 +57,7 @@ func (b *bulkFlags) watch(ctx context.Context, s cli.Streams, api operatorAPI, e
 	question := bulk{Filter: b.filter(), Preview: true}
 	question.Filter.State = "open"
 	bar := progressbar.NewOptions64(entered, progressbar.OptionSetWriter(s.Err), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetVisibility(isTerminal(s.Err)), progressbar.OptionShowCount(), progressbar.OptionSetDescription("verdicts"))
+		progressbar.OptionSetVisibility(cli.IsTerminal(s.Err)), progressbar.OptionShowCount(), progressbar.OptionSetDescription("verdicts"))
 	deadline := time.Now().Add(wait)
 	ticks := time.NewTicker(barTick)
 	defer ticks.Stop()

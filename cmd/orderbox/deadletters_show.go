@@ -17,6 +17,13 @@ type showLetterCommand struct {
 	JSON bool  `name:"json" help:"Print it as JSON."`
 }
 
+// Help is the text behind --help.
+func (showLetterCommand) Help() string {
+	return `Examples:
+  orderbox dead-letters show 17
+  orderbox dead-letters show 17 --json | jq .violations`
+}
+
 // Run shows one dead letter.
 func (c *showLetterCommand) Run(ctx context.Context, s cli.Streams) error {
 	api, err := c.api()

@@ -47,7 +47,7 @@ func (c *verifyCommand) deep(ctx context.Context, s cli.Streams, pool *pgxpool.P
 	if err != nil {
 		return nil, err
 	}
-	bar := newReplayBar(s)
+	bar := newBar(s, "replay")
 	trial, err := p.Try(ctx, true, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (c *verifyCommand) deep(ctx context.Context, s cli.Streams, pool *pgxpool.P
 		return nil, err
 	}
 	if c.URL != "" {
-		if report.Served, err = compareServed(ctx, c.URL, pool, trial.Name); err != nil {
+		if report.Served, err = compareServed(ctx, s, c.URL, pool, trial.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -94,8 +94,13 @@ type orderList struct {
 
 // compareServed asks a service for every order and compares the bytes with those of a generation. Orders
 // that are newer than it are left out.
-func compareServed(ctx context.Context, base string, pool *pgxpool.Pool, generation string) (*servedReport, error) {
+func compareServed(ctx context.Context, s cli.Streams, base string, pool *pgxpool.Pool, generation string) (*servedReport, error) {
+	n, err := verify.Orders(ctx, pool, generation)
+	if err != nil {
+		return nil, err
+	}
 	report := &servedReport{Examples: []string{}}
+	bar := newBar(s, "answers")
 	for after := ""; ; {
 		page, err := listOrders(ctx, base, after)
 		if err != nil {
@@ -104,14 +109,15 @@ func compareServed(ctx context.Context, base string, pool *pgxpool.Pool, generat
 		if err := report.compare(ctx, pool, generation, page.Orders); err != nil {
 			return nil, err
 		}
+		bar.show(projector.Progress{Position: report.Compared, Head: n})
 		if page.Next == nil {
 			break
 		}
 		after = *page.Next
 	}
-	n, err := verify.Orders(ctx, pool, generation)
+	bar.finish(n)
 	report.Missing = n - report.Compared
-	return report, err
+	return report, nil
 }
 
 func (r *servedReport) compare(ctx context.Context, pool *pgxpool.Pool, generation string, orders []json.RawMessage) error {

@@ -19,12 +19,12 @@ type dryRunFlags struct {
 	DryRun   bool `name:"dry-run" help:"Change nothing: say what a replay would change, and why." xor:"what"`
 	Examples int  `default:"10" help:"With --dry-run: how many of each change to show. Default: ${default}." placeholder:"N"`
 	Values   bool `help:"With --dry-run: show the values of fields that would change. They are personal data."`
-	JSON     bool `name:"json" help:"With --dry-run: print the changes as JSON."`
+	JSON     bool `name:"json" help:"Print what changes, or what became of dead letters, as JSON."`
 }
 
 // dryRun judges the log once more on the side, and says what differs from what is in service.
 func (c *replayCommand) dryRun(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector) error {
-	bar := newReplayBar(s)
+	bar := newBar(s, "replay")
 	diff, err := tryReplay(ctx, pool, p, verify.Show{Examples: c.Examples, Values: c.Values},
 		func(position, head int64) { bar.show(projector.Progress{Position: position, Head: head}) })
 	bar.finish(diff.At)

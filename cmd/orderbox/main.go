@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/alecthomas/kong"
+	"github.com/willabides/kongplete"
 
 	"orderbox/internal/cli"
 )
@@ -18,6 +19,26 @@ type commands struct {
 	DeadLetters deadLettersCommand `cmd:"" name:"dead-letters" help:"See what was refused and why, and decide about it."`
 	Verify      verifyCommand      `cmd:"" help:"Check the laws on the live data and print the balance."`
 	Ready       readyCommand       `cmd:"" help:"Ask a running service whether it is fit to serve."`
+	Completion  completionCommand  `cmd:"" help:"Print what makes your shell complete this program's commands and flags."`
+
+	Version kong.VersionFlag `help:"Say which version this is."`
+}
+
+type completionCommand struct{}
+
+// Help is the text behind --help.
+func (completionCommand) Help() string {
+	return `For bash, zsh and fish, whichever your login shell is. The program must be on the PATH under its name.
+
+Examples:
+  eval "$(orderbox completion)"
+  orderbox completion >> ~/.bashrc
+  orderbox completion > ~/.config/fish/completions/orderbox.fish`
+}
+
+// Run prints the line for the shell.
+func (completionCommand) Run(parsed *kong.Context) error {
+	return new(kongplete.InstallCompletions).BeforeApply(parsed)
 }
 
 func main() {
@@ -27,6 +48,11 @@ func main() {
 func options() []kong.Option {
 	return []kong.Option{
 		kong.Name("orderbox"),
-		kong.Description("Orders from a NATS Streaming channel: every message kept, every verdict inspectable, every order at hand."),
+		kong.Description(`Orders from a NATS Streaming channel: every message kept, every verdict inspectable, every order at hand.
+
+Examples:
+  orderbox up
+  orderbox verify --deep
+  orderbox dead-letters groups`),
 	}
 }

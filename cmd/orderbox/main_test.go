@@ -170,7 +170,7 @@ var documented = sync.OnceValues(func() (*contract.Contract, error) {
 func TestHelp(t *testing.T) {
 	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "ready", "dead-letters",
 		"dead-letters list", "dead-letters groups", "dead-letters show", "dead-letters payload", "dead-letters reproduce",
-		"dead-letters retry", "dead-letters amend", "dead-letters discard", "dead-letters reopen"} {
+		"dead-letters retry", "dead-letters amend", "dead-letters discard", "dead-letters reopen", "completion"} {
 		args, name := []string{"--help"}, "orderbox"
 		if command != "" {
 			args, name = append(strings.Fields(command), "--help"), strings.ReplaceAll(command, " ", "-")
@@ -191,6 +191,9 @@ func TestHelp(t *testing.T) {
 		want, err := os.ReadFile(golden)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !strings.Contains(out, "Example") {
+			t.Errorf("%s has no examples", golden)
 		}
 		if out != string(want) {
 			t.Errorf("%s is not what --help says: go test ./cmd/orderbox -update, and look at the difference", golden)

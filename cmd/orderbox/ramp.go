@@ -8,6 +8,7 @@ import (
 
 	"orderbox/internal/cli"
 	"orderbox/projector"
+	"orderbox/query"
 )
 
 type rampFlags struct {
@@ -39,7 +40,7 @@ func (c *replayCommand) ramp(ctx context.Context, s cli.Streams, p *projector.Pr
 		if err != nil {
 			return err
 		}
-		return printOutcome(s, "would be retried", "would be", o)
+		return c.printOutcome(s, "would be retried", "would be", o)
 	}
 	projecting, stop := context.WithCancel(ctx)
 	projected := make(chan error, 1)
@@ -48,7 +49,7 @@ func (c *replayCommand) ramp(ctx context.Context, s cli.Streams, p *projector.Pr
 	total, err := p.Retry(ctx, operatorName(), c.Note, selection, c.MaxRefused, func(o projector.Outcome) {
 		fmt.Fprintf(s.Err, "replay: %d retried: %d orders, %d duplicates, %d refused again\n", o.Retried(), o.Orders, o.Duplicates, o.Refused)
 	})
-	if printed := printOutcome(s, "were retried", "became", total); err == nil {
+	if printed := c.printOutcome(s, "were retried", "became", total); err == nil {
 		err = printed
 	}
 	if errors.Is(err, projector.ErrRefusedAgain) {
@@ -57,7 +58,10 @@ func (c *replayCommand) ramp(ctx context.Context, s cli.Streams, p *projector.Pr
 	return err
 }
 
-func printOutcome(s cli.Streams, retried, become string, o projector.Outcome) error {
+func (c *replayCommand) printOutcome(s cli.Streams, retried, become string, o projector.Outcome) error {
+	if c.JSON {
+		return printJSON(s.Out, query.Wave(o))
+	}
 	if o == (projector.Outcome{}) {
 		_, err := fmt.Fprintln(s.Out, "no open dead letter is meant: nothing to do")
 		return err

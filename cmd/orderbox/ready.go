@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"orderbox/internal/cli"
 	"orderbox/internal/retry"
+	"orderbox/projector"
 )
 
 type readyCommand struct {
@@ -20,14 +22,18 @@ type readyCommand struct {
 
 // Help is the text behind --help.
 func (readyCommand) Help() string {
-	return `For health checks and scripts: exits 0 when /readyz says that the service is fit to serve.`
+	return `For health checks and scripts: exits 0 when /readyz says that the service is fit to serve.
+
+Examples:
+  orderbox ready
+  orderbox ready --wait 30s --url http://127.0.0.1:8081`
 }
 
 const readyPoll = 200 * time.Millisecond
 
 // Run asks until the service is ready or the wait is over, at least once.
 func (c *readyCommand) Run(ctx context.Context, s cli.Streams) error {
-	err := waitReady(ctx, c.URL, c.Wait)
+	err := waitReady(ctx, s, c.URL, c.Wait)
 	if distrusts(err) != nil {
 		return distrusts(err)
 	}
@@ -38,11 +44,19 @@ func (c *readyCommand) Run(ctx context.Context, s cli.Streams) error {
 	return nil
 }
 
-func waitReady(ctx context.Context, url string, wait time.Duration) error {
+// waitReady shows a person how far the service is with reading the orders.
+func waitReady(ctx context.Context, s cli.Streams, url string, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
+	var reading *bar
 	for {
 		err := askReady(ctx, url)
+		if said, ok := errors.AsType[notReady](err); ok && cli.IsTerminal(s.Err) {
+			reading = said.show(s, reading)
+		}
 		if err == nil || time.Now().After(deadline) {
+			if reading != nil {
+				reading.finish(0)
+			}
 			return err
 		}
 		if err := retry.Wait(ctx, readyPoll); err != nil {
@@ -68,7 +82,30 @@ func askReady(ctx context.Context, url string) error {
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return fmt.Errorf("the service is not ready: %s", said)
+		return notReady{said}
 	}
 	return nil
+}
+
+// notReady is what a service says that is not fit to serve.
+type notReady struct{ said []byte }
+
+func (n notReady) Error() string { return fmt.Sprintf("the service is not ready: %s", n.said) }
+
+// show shows how far the cache is in a bar, which is a new one for nil, if it says so.
+func (n notReady) show(s cli.Streams, reading *bar) *bar {
+	var readiness struct {
+		Checks struct {
+			Cache struct{ Position, Lag int64 }
+		}
+	}
+	if err := json.Unmarshal(n.said, &readiness); err != nil || readiness.Checks.Cache.Lag == 0 {
+		return reading
+	}
+	if reading == nil {
+		reading = newBar(s, "reading orders")
+	}
+	cache := readiness.Checks.Cache
+	reading.show(projector.Progress{Position: cache.Position, Head: cache.Position + cache.Lag})
+	return reading
 }

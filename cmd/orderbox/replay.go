@@ -96,7 +96,7 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 		_, err = fmt.Fprintln(s.Out, "ordered: the running service builds the generation and puts it in service")
 		return err
 	}
-	return watchReplay(ctx, s, pool, p, generation)
+	return c.watch(ctx, s, pool, p, generation)
 }
 
 func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(context.Context) (bool, error), done, nothing string) error {
@@ -113,8 +113,8 @@ func (c *replayCommand) drop(ctx context.Context, s cli.Streams, drop func(conte
 
 var errReplayGone = errors.New("the replay was given up, or ordered anew by somebody else")
 
-// watchReplay shows the progress until the generation is in service, and builds it when nobody else does.
-func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector, generation string) error {
+// watch shows the progress until the generation is in service, and builds it when nobody else does.
+func (c *replayCommand) watch(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *projector.Projector, generation string) error {
 	building, stop := context.WithCancel(ctx)
 	built := make(chan struct{})
 	go func() {
@@ -124,7 +124,7 @@ func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *proj
 	defer func() { stop(); <-built }()
 
 	started := time.Now()
-	bar := newReplayBar(s)
+	bar := newBar(s, "replay")
 	ticks := time.NewTicker(200 * time.Millisecond)
 	defer ticks.Stop()
 	for {
@@ -138,8 +138,7 @@ func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *proj
 			bar.show(now)
 		case now.InService == generation:
 			bar.finish(now.Head)
-			fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", generation, now.Head, time.Since(started).Seconds())
-			return sayWhatChanged(ctx, s, pool, now)
+			return c.sayWhatChanged(ctx, s, pool, now, time.Since(started))
 		default:
 			return errReplayGone
 		}
@@ -150,24 +149,43 @@ func watchReplay(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, p *proj
 	}
 }
 
-// sayWhatChanged compares what is in service with what was before.
-func sayWhatChanged(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, now projector.Progress) error {
-	if now.Previous == "" {
-		return nil
-	}
-	diff, err := verify.Compare(ctx, pool, now.Previous, now.InService, now.PreviousAt, verify.Show{Examples: 3})
-	if err != nil {
-		// Another version's tables may have other columns.
-		_, err = fmt.Fprintf(s.Out, "not compared with %s: %v\n", now.Previous, err)
-		return err
-	}
-	return printChange(s.Out, newChange(diff))
+// replayed is what came of a replay, as JSON.
+type replayed struct {
+	InService string       `json:"in_service"`
+	Position  int64        `json:"position"`
+	Seconds   float64      `json:"seconds"`
+	Change    *verify.Diff `json:"change"` // null when there is nothing to compare with
 }
 
-// replayBar shows the progress: a bar with rate and time left to a person, a line every ten seconds to
+// sayWhatChanged compares what is in service with what was before.
+func (c *replayCommand) sayWhatChanged(ctx context.Context, s cli.Streams, pool *pgxpool.Pool, now projector.Progress, took time.Duration) error {
+	say := replayed{InService: now.InService, Position: now.Head, Seconds: took.Seconds()}
+	if !c.JSON {
+		fmt.Fprintf(s.Out, "%s is in service, up to position %d, after %.1fs\n", say.InService, say.Position, say.Seconds)
+	}
+	if now.Previous != "" {
+		diff, err := verify.Compare(ctx, pool, now.Previous, now.InService, now.PreviousAt, verify.Show{Examples: 3})
+		if err != nil {
+			// Another version's tables may have other columns.
+			fmt.Fprintf(s.Err, "not compared with %s: %v\n", now.Previous, err)
+		} else {
+			say.Change = &diff
+		}
+	}
+	switch {
+	case c.JSON:
+		return printJSON(s.Out, say)
+	case say.Change != nil:
+		return printChange(s.Out, newChange(*say.Change))
+	}
+	return nil
+}
+
+// bar shows the progress of something long: a bar with rate and time left to a person, a line every ten seconds to
 // anything else.
-type replayBar struct {
+type bar struct {
 	s      cli.Streams
+	what   string
 	bar    *progressbar.ProgressBar // nil when nobody looks
 	last   time.Time
 	status string
@@ -175,31 +193,31 @@ type replayBar struct {
 
 const plainEvery = 10 * time.Second
 
-func newReplayBar(s cli.Streams) *replayBar {
-	b := &replayBar{s: s, last: time.Now()}
-	if isTerminal(s.Err) {
+func newBar(s cli.Streams, what string) *bar {
+	b := &bar{s: s, what: what, last: time.Now()}
+	if cli.IsTerminal(s.Err) {
 		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(s.Err), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription("replay"), progressbar.OptionThrottle(100*time.Millisecond))
+			progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription(what), progressbar.OptionThrottle(100*time.Millisecond))
 	}
 	return b
 }
 
-func (b *replayBar) show(p projector.Progress) {
+func (b *bar) show(p projector.Progress) {
 	if b.bar != nil {
 		b.bar.ChangeMax64(max(1, p.Head))
 		if p.Status != b.status {
-			b.bar.Describe("replay " + p.Status)
+			b.bar.Describe(b.what + " " + p.Status)
 		}
 		_ = b.bar.Set64(p.Position)
 	} else if time.Since(b.last) >= plainEvery {
-		fmt.Fprintf(b.s.Err, "replay: at position %d of %d %s\n", p.Position, p.Head, p.Status)
+		fmt.Fprintf(b.s.Err, "%s: at %d of %d %s\n", b.what, p.Position, p.Head, p.Status)
 		b.last = time.Now()
 	}
 	b.status = p.Status
 }
 
-func (b *replayBar) finish(head int64) {
+func (b *bar) finish(head int64) {
 	if b.bar != nil {
 		_ = b.bar.Set64(head)
 		_ = b.bar.Finish()

@@ -21,6 +21,7 @@ import (
 	"orderbox/internal/testservers"
 	"orderbox/internal/verify"
 	"orderbox/publisher"
+	"orderbox/query"
 	"orderbox/sql"
 )
 
@@ -286,4 +287,32 @@ func closed() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
+}
+
+func TestReportsAreJSONForPrograms(t *testing.T) {
+	t.Parallel()
+	dir := testservers.Dir(t)
+	mustProgram(t, nil, "up", "--empty", "--data", dir, "--listen", "127.0.0.1:0")
+	env := mustEnv(t, dir)
+	mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, publisher.Model, []byte("rubbish"))
+	testservers.Eventually(t, "all are decided", func() bool { b := stats(t, env); return b.Orders == 1 && b.DeadLetters == 1 })
+	ask := func(into any, args ...string) {
+		t.Helper()
+		out, _ := mustRun(t, 0, append(args, "--json", "--data", dir)...)
+		if err := json.Unmarshal([]byte(out), into); err != nil {
+			t.Errorf("%q: %v in %s", args, err, out)
+		}
+	}
+	var done replayed
+	if ask(&done, "replay"); done.InService == "" || done.Position == 0 || done.Change == nil || !done.Change.Same() {
+		t.Errorf("a replay: %+v", done)
+	}
+	var would query.Wave
+	if ask(&would, "replay", "--dead-letters", "--dry-run"); would != (query.Wave{Refused: 1}) {
+		t.Errorf("dead letters alone: %+v", would)
+	}
+	var deep struct{ Deep *deepReport }
+	if ask(&deep, "verify", "--deep"); deep.Deep == nil || deep.Deep.Served == nil || deep.Deep.Served.Compared != 1 || !deep.Deep.sound() {
+		t.Errorf("verify: %+v", deep)
+	}
 }

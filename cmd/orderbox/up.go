@@ -195,7 +195,7 @@ func publishSamples(ctx context.Context, st *stages) error {
 // greet tells the person at the terminal what there is, once it is there.
 func (c *upCommand) greet(ctx context.Context, s cli.Streams, st *stages) {
 	base := "http://" + st.listener.Addr().String()
-	if err := waitReady(ctx, base, startPatience); err != nil {
+	if err := waitReady(ctx, s, base, startPatience); err != nil {
 		if ctx.Err() == nil {
 			st.log.Warn("not ready yet", "error", err)
 		}

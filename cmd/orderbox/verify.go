@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -28,7 +29,12 @@ and are no failure: nobody has acknowledged them. The fingerprint is the same wh
 another one where any row differs: checkpoint, schema, and a hash of every row.
 
 With --deep the projector's own code projects the log again, by the rules in service: it must come to the same rows, and
-the service must answer with them.`
+the service must answer with them.
+
+Examples:
+  orderbox verify
+  orderbox verify --deep
+  orderbox verify --json | jq .fingerprint`
 }
 
 var (
@@ -106,10 +112,11 @@ func printReport(w io.Writer, r verified) error {
 	}
 	line("fingerprint   %s", r.Fingerprint)
 	for _, f := range r.Broken {
-		line("law %d is broken: %s (%d; for example %v)", f.Law, f.What, f.Count, f.Examples)
+		fmt.Fprint(w, cli.Paint(w, cli.Red, fmt.Sprintf("law %d is broken:", f.Law)))
+		line(" %s (%d; for example %v)", f.What, f.Count, f.Examples)
 	}
 	if len(r.Broken) == 0 {
-		line("it adds up, and the laws hold")
+		fmt.Fprintln(w, cli.Paint(w, cli.Green, "it adds up, and the laws hold"))
 	}
 	if r.Deep == nil {
 		return nil

@@ -18,7 +18,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"orderbox/internal/cli"
 	"orderbox/internal/natstls"
@@ -32,7 +31,12 @@ func main() {
 func options() []kong.Option {
 	return []kong.Option{
 		kong.Name("publish"),
-		kong.Description("Publish messages on a NATS Streaming channel, each at least once and byte for byte."),
+		kong.Description(`Publish messages on a NATS Streaming channel, each at least once and byte for byte.
+
+Examples:
+  publish order.json
+  publish --count 10000 --rubbish 10% --rate 500
+  zcat orders.ndjson.gz | publish`),
 	}
 }
 
@@ -51,6 +55,8 @@ type command struct {
 	Seed    *uint64 `placeholder:"S" help:"The same seed, the same messages (default: a random one, which is printed)."`
 	Rate    float64 `placeholder:"R" help:"At most R messages per second (default: as many as the broker takes)."`
 	Quiet   bool    `short:"q" help:"Print errors and warnings only."`
+
+	Version kong.VersionFlag `help:"Say which version this is."`
 }
 
 // percent is a share of 0 to 1, given as 10% or as 0.1.
@@ -144,8 +150,7 @@ func (c *command) generated() (messages iter.Seq2[[]byte, error], about string) 
 
 // bar shows progress to a person; to anything but a terminal it shows nothing.
 func (c *command) bar(w io.Writer) *progressbar.ProgressBar {
-	file, ok := w.(*os.File)
-	visible := ok && !c.Quiet && term.IsTerminal(int(file.Fd()))
+	visible := !c.Quiet && cli.IsTerminal(w)
 	return progressbar.NewOptions(cmp.Or(c.Count, -1), // -1 is unknown
 		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible), progressbar.OptionClearOnFinish(),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("msg"),

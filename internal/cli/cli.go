@@ -18,10 +18,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/willabides/kongplete"
 
 	"orderbox/internal/envfile"
 )
@@ -78,12 +83,14 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 		kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(s),
+		kong.Vars{"version": version()},
 		kong.Resolvers(kong.ResolverFunc(fromEnvFile)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 	}, options...)...)
 	if err != nil {
 		panic(err) // the grammar itself is wrong: a test builds every one
 	}
+	kongplete.Complete(parser) // when a shell asks
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		advice := parser.Model.Name + " --help"
@@ -102,10 +109,25 @@ func Run(ctx context.Context, args []string, s Streams, grammar any, options ...
 
 // report is the one printer of errors.
 func report(w io.Writer, program string, err error) {
-	fmt.Fprintf(w, "%s: %v\n", program, err)
+	fmt.Fprintf(w, "%s %v\n", Paint(w, Red, program+":"), err)
 	if f, ok := errors.AsType[*failure](err); ok {
-		fmt.Fprintf(w, "try: %s\n", f.try)
+		fmt.Fprintf(w, "%s %s\n", Paint(w, Bold, "try:"), f.try)
 	}
+}
+
+// version says which one this program is, as far as it was built where that is known.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := path.Base(info.Path) + " " + info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(info.Main.Version, s.Value[:min(12, len(s.Value))]) {
+			text += " " + s.Value
+		}
+	}
+	return text + " " + info.GoVersion + " " + runtime.GOOS + "/" + runtime.GOARCH
 }
 
 // fromEnvFile takes a flag's value from DATA/env, where DATA is what the flag --data says. kong asks
