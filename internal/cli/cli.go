@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -115,19 +114,13 @@ func report(w io.Writer, program string, err error) {
 	}
 }
 
-// version says which one this program is, as far as it was built where that is known.
+// version says which one this program is: a tag or the commit, where it was built from a checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	text := path.Base(info.Path) + " " + info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && !strings.Contains(info.Main.Version, s.Value[:min(12, len(s.Value))]) {
-			text += " " + s.Value
-		}
-	}
-	return text + " " + info.GoVersion + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return path.Base(info.Path) + " " + info.Main.Version + " " + info.GoVersion + " " + runtime.GOOS + "/" + runtime.GOARCH
 }
 
 // fromEnvFile takes a flag's value from DATA/env, where DATA is what the flag --data says. kong asks

@@ -179,7 +179,7 @@ func (c *Contract) Check(request *http.Request, sent []byte, answer *http.Respon
 		}
 		slices.Sort(offered)
 		if allowed := strings.Split(answer.Header.Get("Allow"), ", "); !slices.Equal(offered, slices.Sorted(slices.Values(allowed))) {
-			return "", fmt.Errorf("Allow has %q, the document %q", allowed, offered)
+			return "", fmt.Errorf("the header Allow has %q, the document %q", allowed, offered)
 		}
 		return "", c.checkProblem(answer, body, http.StatusMethodNotAllowed)
 	}
