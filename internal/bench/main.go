@@ -79,6 +79,9 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 			return cli.Try(fmt.Errorf("there is no row %s", name), "bench --help")
 		}
 	}
+	if c.Out != "" && len(c.Row) > 0 {
+		return cli.Try(errors.New("a report is of all rows"), "--out without --row, or the other way round")
+	}
 	b := &bench{sizes: sizesOf(c.Short), rounds: c.Rounds, progress: s.Err, began: time.Now(), worlds: map[string]*world.World{}}
 	if b.rounds == 0 {
 		b.rounds = b.sizes.rounds
@@ -140,6 +143,7 @@ type bench struct {
 	worlds  map[string]*world.World
 	figures []figure
 
+	nginxCache string      // of open files
 	latencyAll []float64   // of every sample, in milliseconds
 	filling    plotter.XYs // messages/s by orders there were, while the large world was filled
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,11 +19,7 @@ var reportText string
 
 // report writes performance.md and its plots into a directory.
 func (b *bench) report(ctx context.Context, dir string) error {
-	w := b.worlds["large"]
-	if w == nil {
-		return errors.New("only a run of all rows makes a report: leave --row or --out away")
-	}
-	m, err := thisMachine(ctx, w, b.began)
+	m, err := thisMachine(ctx, b.worlds["large"], b.began)
 	if err != nil {
 		return err
 	}
@@ -34,11 +29,12 @@ func (b *bench) report(ctx context.Context, dir string) error {
 	}
 	var text bytes.Buffer
 	if err := t.Execute(&text, struct {
-		Machine machine
-		Sizes   sizes
-		Rounds  int
-		Missed  []figure
-	}{m, b.sizes, b.rounds, slices.DeleteFunc(slices.Clone(b.figures), func(f figure) bool { return f.Verdict() != "not met" })}); err != nil {
+		Machine    machine
+		Sizes      sizes
+		Rounds     int
+		NginxCache string
+		Missed     []figure
+	}{m, b.sizes, b.rounds, b.nginxCache, slices.DeleteFunc(slices.Clone(b.figures), func(f figure) bool { return f.Verdict() != "not met" })}); err != nil {
 		return err
 	}
 	plots := filepath.Join(dir, "performance")
