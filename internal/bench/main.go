@@ -34,7 +34,7 @@ type command struct {
 	Short  bool     `help:"Small sizes; fails when a ratio is below a third of its goal."`
 	Row    []string `help:"Only these rows, in the order of the report." placeholder:"NAME"`
 	Rounds int      `help:"How often each row takes turns with its limit. Default: 5, with --short 3." placeholder:"N"`
-	Out    string   `help:"Directory for performance.md and its plots; nothing is written by default." placeholder:"DIR"`
+	Out    string   `help:"Directory for performance.md and its plots, which a run writes that is of all rows and not --short." placeholder:"DIR"`
 	Data   string   `help:"Directory for the databases, which are kept and filled up to what is wanted the next time. By default they are thrown away." placeholder:"DIR"`
 }
 
@@ -79,9 +79,6 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 			return cli.Try(fmt.Errorf("there is no row %s", name), "bench --help")
 		}
 	}
-	if c.Out != "" && len(c.Row) > 0 {
-		return cli.Try(errors.New("a report is of all rows"), "--out without --row, or the other way round")
-	}
 	b := &bench{sizes: sizesOf(c.Short), rounds: c.Rounds, progress: s.Err, began: time.Now(), worlds: map[string]*world.World{}}
 	if b.rounds == 0 {
 		b.rounds = b.sizes.rounds
@@ -118,7 +115,7 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 	for _, f := range b.figures {
 		fmt.Fprintln(s.Out, f)
 	}
-	if c.Out != "" {
+	if c.Out != "" && !c.Short && len(c.Row) == 0 {
 		b.row = "report"
 		if err := b.report(ctx, c.Out); err != nil {
 			return err

@@ -15,7 +15,6 @@ import (
 var (
 	blue   = color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff}
 	orange = color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff}
-	grey   = color.RGBA{R: 0x99, G: 0x99, B: 0x99, A: 0xff}
 )
 
 const plotWidth, plotHeight = 8 * vg.Inch, 3.5 * vg.Inch
@@ -64,7 +63,8 @@ func bars(p *plot.Plot, r rounds, names []string) error {
 	}
 	p.Add(plotter.NewGrid(), chart, spreads)
 	p.NominalX(names...)
-	p.Y.Min = 0
+	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5 // a whole bar at either end
+	p.Y.Min, p.Y.Max = 0, p.Y.Max*1.1
 	return nil
 }
 
@@ -108,6 +108,7 @@ func (b *bench) plotRatios() (*plot.Plot, error) {
 		p.Legend.Add(goal.name, s)
 	}
 	p.Legend.Top, p.Legend.Left = true, true
+	p.Y.Max *= 1.2 // room for the legend
 	return p, nil
 }
 
@@ -121,7 +122,7 @@ func (b *bench) plotLatency() (*plot.Plot, error) {
 	for i, ms := range sorted {
 		points[i] = plotter.XY{X: ms, Y: 100 * float64(i+1) / float64(len(sorted))}
 	}
-	if err := line(p, points, "measured", blue); err != nil {
+	if err := line(p, points, blue); err != nil {
 		return nil, err
 	}
 	s, err := plotter.NewScatter(plotter.XYs{{X: latencyP50, Y: 50}, {X: latencyP99, Y: 99}})
@@ -135,14 +136,13 @@ func (b *bench) plotLatency() (*plot.Plot, error) {
 	return p, nil
 }
 
-func line(p *plot.Plot, points plotter.XYs, name string, c color.Color) error {
+func line(p *plot.Plot, points plotter.XYs, c color.Color) error {
 	l, err := plotter.NewLine(points)
 	if err != nil {
 		return err
 	}
 	l.Color, l.Width = c, vg.Points(2)
 	p.Add(plotter.NewGrid(), l)
-	p.Legend.Add(name, l)
 	return nil
 }
 
@@ -172,9 +172,10 @@ func (b *bench) plotGrowth() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = "Projecting, as the database grows"
 	p.X.Label.Text, p.Y.Label.Text = "orders there are", "messages/s"
-	p.X.Min, p.Y.Min = 0, 0
 	if len(b.filling) < 2 {
 		return p, nil // filled by an earlier run
 	}
-	return p, line(p, b.filling, "measured", grey)
+	err := line(p, b.filling, blue)
+	p.X.Min, p.Y.Min = 0, 0
+	return p, err
 }

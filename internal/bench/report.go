@@ -23,7 +23,10 @@ func (b *bench) report(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	t, err := template.New("performance.md").Funcs(template.FuncMap{"table": b.table}).Parse(reportText)
+	t, err := template.New("performance.md").Funcs(template.FuncMap{
+		"table": b.table,
+		"count": func(n int) string { return number(float64(n), "") },
+	}).Parse(reportText)
 	if err != nil {
 		return err
 	}
