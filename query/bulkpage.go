@@ -5,32 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+
+	"orderbox/static"
 )
 
 // bulkView is what pages/bulk.html reads.
 type bulkView struct {
 	frame
-	Action, Heading, Confirm string
-	Back                     string // link to the list
-	Fields                   []field
-	Preview, LeftOut         string
-	Possible                 bool
-	Expect                   int
-	NoteRequired             bool
-	Note                     string
-	Changed                  bool // since the last preview
+	Action           string
+	Heading, Confirm *static.Text
+	Back             string // link to the list
+	Fields           []field
+	Preview, LeftOut *static.Text
+	Possible         bool
+	Expect           int
+	NoteRequired     bool
+	Note             string
+	Changed          bool // since the last preview
 
-	Patching   bool   // it is an amendment, whose patch is asked for or previewed
-	Patch      string // as it was given
-	Wrong, Fix string // with the patch
-	Example    int64  // a dead letter that the patch applies to; 0 for none
-	Link       string // of its page
-	Amended    string // what the patch makes of it
+	Patching   bool         // it is an amendment, whose patch is asked for or previewed
+	Patch      string       // as it was given
+	Wrong, Fix *static.Text // with the patch
+	Example    int64        // a dead letter that the patch applies to; 0 for none
+	Link       string       // of its page
+	Amended    string       // what the patch makes of it
 }
 
 // previewPage returns the handler that says what a decision about all dead letters that a filter means
@@ -47,7 +49,7 @@ func (s *Server) previewPage(kind string) func(http.ResponseWriter, *http.Reques
 			if err != nil {
 				return err
 			}
-			view := newBulkView(kind, s.asker(r), p, f)
+			view := s.newBulkView(r, kind, p, f)
 			view.Patch = examplePatch(f)
 			return s.writePage(w, r, http.StatusOK, "bulk", view)
 		}
@@ -56,14 +58,14 @@ func (s *Server) previewPage(kind string) func(http.ResponseWriter, *http.Reques
 }
 
 // newBulkView is a page about all that a filter means, without numbers.
-func newBulkView(kind, operator string, p params, f filter) bulkView {
-	verb := verbs[kind]
+func (s *Server) newBulkView(r *http.Request, kind string, p params, f filter) bulkView {
+	words := bulkTexts[kind]
 	v := bulkView{
-		frame: frame{Title: verb + " many", Operator: operator}, Action: kind, Heading: verb + " what the filter finds",
+		frame: s.frame(r, words.found), Action: kind, Heading: words.found,
 		Back: p.link(), Fields: p.fields(), NoteRequired: kind == kindDiscard, Patching: kind == kindAmend,
 	}
 	if len(v.Fields) == 0 {
-		v.Heading = verb + " all that are open"
+		v.Title, v.Heading = words.open, words.open
 	}
 	return v
 }
@@ -85,22 +87,21 @@ func (s *Server) preview(w http.ResponseWriter, r *http.Request, kind, by string
 	if err != nil {
 		return err
 	}
-	view := newBulkView(kind, s.asker(r), p, f)
+	view := s.newBulkView(r, kind, p, f)
 	view.Note, view.Patch, view.Changed = known.Note, known.Patch, known.Changed
 	result, err := s.decideBulk(w, r, kind, by, bulkRequest{Filter: &f, Preview: true, Patch: rawPatch(view.Patch)})
 	if wrong, ok := errors.AsType[problem](err); ok && view.Patching && wrong.Status == http.StatusBadRequest {
-		view.Wrong, view.Fix = wrong.Detail, wrong.Fix
+		view.Wrong, view.Fix = told(wrong.Detail), told(wrong.Fix)
 		return s.writePage(w, r, http.StatusBadRequest, "bulk", view)
 	}
 	if err != nil {
 		return err
 	}
-	n := counted(result.Count, "dead letter")
-	view.Confirm, view.Possible, view.Expect = verbs[kind]+" "+n, result.Count > 0, result.Count
-	view.Preview = fmt.Sprintf("%s would be %s.", n, previewed[kind])
+	view.Confirm, view.Preview = bulkTexts[kind].about(static.Count{N: int64(result.Count), Noun: "dead letter"})
+	view.Possible, view.Expect = result.Count > 0, result.Count
 	view.LeftOut = leftOut(result)
 	if result.Passing != nil {
-		view.Preview += fmt.Sprintf(" The schema in force lets %s of them through.", grouped(big.NewInt(int64(*result.Passing))))
+		view.Preview = static.Join(view.Preview, static.Say("The schema in force lets %s of them through.", *result.Passing))
 	}
 	if view.Example = result.patched.example; view.Example > 0 {
 		view.Link, view.Amended = letterLink(view.Example), shown(result.patched.amended)
@@ -113,13 +114,12 @@ func (s *Server) preview(w http.ResponseWriter, r *http.Request, kind, by string
 }
 
 // leftOut says how many of those that the filter finds are left out, and why.
-func leftOut(b bulkResult) (text string) {
+func leftOut(b bulkResult) (text *static.Text) {
 	if b.Unpatched > 0 {
-		text = fmt.Sprintf("To %s the patch does not apply: no JSON object, a test that fails, or a place that is not there. ", counted(b.Unpatched, "dead letter"))
+		text = static.Say("Left out, for the patch does not apply: %s. No JSON object, a test that fails, or a place that is not there.", static.Count{N: int64(b.Unpatched), Noun: "dead letter"})
 	}
 	if n := b.LeftOut - b.Unpatched; n > 0 {
-		text += grouped(big.NewInt(int64(n))) + " of those that the filter finds would be left out: their state does not allow it, " +
-			"a decision about them has yet to be applied, or a replay would decide otherwise. The page of each says more when it is tried there."
+		text = static.Join(text, static.Say("%s of those that the filter finds would be left out: their state does not allow it, a decision about them has yet to be applied, or a replay would decide otherwise. The page of each says more when it is tried there.", n))
 	}
 	return text
 }
@@ -148,10 +148,24 @@ const (
 	maxExample = 64 << 10
 )
 
-var (
-	verbs     = map[string]string{kindRetry: "Retry", kindAmend: "Amend", kindDiscard: "Discard", kindReopen: "Reopen"}
-	previewed = map[string]string{kindRetry: "judged once more", kindAmend: "amended, and judged so", kindDiscard: "discarded", kindReopen: "reopened"}
-)
+// bulkTexts are the texts of pages about many dead letters, by what is decided.
+var bulkTexts = map[string]struct {
+	found, open *static.Text
+	about       func(letters static.Count) (confirm, preview *static.Text)
+}{
+	kindRetry: {static.Say("Retry what the filter finds"), static.Say("Retry all that are open"), func(n static.Count) (confirm, preview *static.Text) {
+		return static.Say("Retry %s", n), static.Say("%s would be judged once more.", n)
+	}},
+	kindAmend: {static.Say("Amend what the filter finds"), static.Say("Amend all that are open"), func(n static.Count) (confirm, preview *static.Text) {
+		return static.Say("Amend %s", n), static.Say("%s would be amended, and judged so.", n)
+	}},
+	kindDiscard: {static.Say("Discard what the filter finds"), static.Say("Discard all that are open"), func(n static.Count) (confirm, preview *static.Text) {
+		return static.Say("Discard %s", n), static.Say("%s would be discarded.", n)
+	}},
+	kindReopen: {static.Say("Reopen what the filter finds"), static.Say("Reopen all that are open"), func(n static.Count) (confirm, preview *static.Text) {
+		return static.Say("Reopen %s", n), static.Say("%s would be reopened.", n)
+	}},
+}
 
 // bulkPage returns the handler of the form that confirms a preview. It sends the browser back to the list.
 // When it is about other numbers by now, nothing is done and the preview is shown anew. Of an amendment,
@@ -174,7 +188,7 @@ func (s *Server) bulkPage(kind string) func(http.ResponseWriter, *http.Request, 
 		given := bulkView{Note: p.text("note"), Patch: p.text("patch")}
 		switch step := p.text("step"); {
 		case step == "change":
-			view := newBulkView(kind, s.asker(r), p, f)
+			view := s.newBulkView(r, kind, p, f)
 			view.Note, view.Patch = given.Note, given.Patch
 			return s.writePage(w, r, http.StatusOK, "bulk", view)
 		case step == "preview":

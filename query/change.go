@@ -2,7 +2,9 @@ package query
 
 import (
 	"encoding/json"
-	"math/big"
+	"strconv"
+
+	"orderbox/static"
 )
 
 // Change is what a replay would change, or has changed. As JSON it is Details.
@@ -54,7 +56,7 @@ type ChangeViolation struct {
 
 // changeView is a Change on a page.
 type changeView struct {
-	At       string
+	At       int64
 	Same     bool
 	Counts   []countLine
 	Examples []exampleLine
@@ -63,11 +65,12 @@ type changeView struct {
 // countLine is a ChangeCount, without what does not change.
 type countLine struct {
 	Of    string
-	Parts []field // what changes, and how many
+	Parts []ChangePart
 }
 
 type exampleLine struct {
 	ChangeExample
+	Kind       *static.Text // order or message
 	Name, Link string
 }
 
@@ -75,20 +78,20 @@ func newChangeView(c *Change) *changeView {
 	if c == nil {
 		return nil
 	}
-	v := changeView{At: grouped(big.NewInt(c.At)), Same: len(c.Counts) == 0}
+	v := changeView{At: c.At, Same: len(c.Counts) == 0}
 	for _, count := range c.Counts {
 		line := countLine{Of: count.Of}
 		for _, part := range count.Parts {
 			if part.N > 0 {
-				line.Parts = append(line.Parts, field{part.What, grouped(big.NewInt(part.N))})
+				line.Parts = append(line.Parts, part)
 			}
 		}
 		v.Counts = append(v.Counts, line)
 	}
 	for _, e := range c.Examples {
-		line := exampleLine{ChangeExample: e, Name: "Message " + grouped(big.NewInt(e.Message))}
+		line := exampleLine{ChangeExample: e, Kind: static.Say("Message"), Name: strconv.FormatInt(e.Message, 10)}
 		if e.Order != "" {
-			line.Name = "Order " + e.Order
+			line.Kind, line.Name = static.Say("Order"), e.Order
 		}
 		switch {
 		case e.Stays:

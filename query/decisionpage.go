@@ -2,13 +2,14 @@ package query
 
 import (
 	"context"
-	"math/big"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/static"
 )
 
 const (
@@ -74,30 +75,30 @@ func (s *Server) awaitVerdict(ctx context.Context, id int64) {
 }
 
 // said confirms a decision about one.
-func said(h decision) string {
+func said(h decision) *static.Text {
 	switch h.Outcome {
 	case outcomePending:
-		return done[h.Kind] + ". The verdict is not there yet: load this page again in a moment."
+		return static.Say("%s. The verdict is not there yet: load this page again in a moment.", done[h.Kind])
 	case outcomeOrder:
-		return done[h.Kind] + ": it made an order."
+		return static.Say("%s: it made an order.", done[h.Kind])
 	case outcomeDuplicate:
-		return done[h.Kind] + ": it is the same as an order that was there."
+		return static.Say("%s: it is the same as an order that was there.", done[h.Kind])
 	case outcomeDeadLetter:
-		return done[h.Kind] + ", and refused again."
+		return static.Say("%s, and refused again.", done[h.Kind])
 	}
-	return done[h.Kind] + "."
+	return static.Say("%s.", done[h.Kind])
 }
 
 // said confirms a decision about many, of which the address says what it was; nothing when it says nothing.
-func (p params) said() string {
+func (p params) said() *static.Text {
 	count, err := strconv.ParseUint(p.text("count"), 10, 32)
 	what, known := done[p.text("done")]
 	if err != nil || !known {
-		return ""
+		return nil
 	}
-	text := what + ": " + grouped(big.NewInt(int64(count))) + "."
+	text := static.Say("%s: %s.", what, int64(count))
 	if p.text("done") == kindRetry || p.text("done") == kindAmend {
-		text += " Those that are still open were refused again, or have yet to be judged."
+		text = static.Join(text, static.Say("Those that are still open were refused again, or have yet to be judged."))
 	}
 	return text
 }

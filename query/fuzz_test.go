@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"orderbox/static"
 )
 
 // An order is reachable under every id that the schema lets through: on the API, at the link of the lists, and
@@ -127,7 +129,7 @@ func FuzzPayloadView(f *testing.F) {
 			if !v.Cut {
 				mustShowAll(t, payload, v)
 			}
-			page, err := site.Render("letter", letterView{Payload: v})
+			page, err := site.Render(static.English, "letter", letterView{Payload: v})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -41,40 +41,13 @@ func (s *Server) alive(w http.ResponseWriter, _ *http.Request) error {
 
 // ready says whether this replica is fit to serve, and check by check why not.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
-	defer cancel()
-
-	var mu sync.Mutex
-	checks := make(map[string]any, len(s.o.Checks)+2)
-	fit := true
-	report := func(name string, ok bool, outcome any) {
-		mu.Lock()
-		defer mu.Unlock()
-		checks[name] = outcome
-		fit = fit && ok
+	checks, cache := s.check(r.Context())
+	fit := cache.OK
+	outcomes := map[string]any{"cache": cache}
+	for name, outcome := range checks {
+		fit = fit && outcome.OK
+		outcomes[name] = outcome
 	}
-	var group sync.WaitGroup
-	group.Go(func() {
-		checkpoint, err := s.projected(ctx)
-		database := health{OK: err == nil}
-		if err != nil {
-			database.Detail = "the database does not answer" // the error itself names hosts and users
-		}
-		report("database", database.OK, database)
-		cache := s.follower.health(checkpoint)
-		report("cache", cache.OK, cache)
-	})
-	for name, check := range s.o.Checks {
-		group.Go(func() {
-			h := health{OK: true}
-			if err := check(ctx); err != nil {
-				h = health{Detail: err.Error()}
-			}
-			report(name, h.OK, h)
-		})
-	}
-	group.Wait()
-
 	status := http.StatusOK
 	if !fit {
 		status = http.StatusServiceUnavailable
@@ -83,7 +56,41 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, status, typeJSON, struct {
 		Ready  bool           `json:"ready"`
 		Checks map[string]any `json:"checks"`
-	}{fit, checks})
+	}{fit, outcomes})
+}
+
+// check asks all checks at once, of which that of the cache says more.
+func (s *Server) check(ctx context.Context) (checks map[string]health, cache cacheHealth) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	checks = make(map[string]health, len(s.o.Checks)+1)
+	report := func(name string, outcome health) {
+		mu.Lock()
+		defer mu.Unlock()
+		checks[name] = outcome
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		checkpoint, err := s.projected(ctx)
+		database := health{OK: err == nil}
+		if err != nil {
+			database.Detail = "the database does not answer" // the error itself names hosts and users
+		}
+		report("database", database)
+		cache = s.follower.health(checkpoint)
+	})
+	for name, check := range s.o.Checks {
+		group.Go(func() {
+			h := health{OK: true}
+			if err := check(ctx); err != nil {
+				h = health{Detail: err.Error()}
+			}
+			report(name, h)
+		})
+	}
+	group.Wait()
+	return checks, cache
 }
 
 // projected asks the database how far the projection is; nil when there is none yet.

@@ -267,7 +267,7 @@ func TestNoRouteReadsABodyWithoutAnEnd(t *testing.T) {
 func TestNoCacheKeepsWhatIsTheOperators(t *testing.T) {
 	t.Parallel()
 	s, _, letters := newHostile(t)
-	open := map[string]bool{"/": true, "/orders": true, "/orders/{order_uid}": true, "/assets/{name}": true, "/api/v1/orders": true,
+	open := map[string]bool{"/": true, "/status": true, "/orders": true, "/orders/{order_uid}": true, "/assets/{name}": true, "/api/v1/orders": true,
 		"/api/v1/orders/{order_uid}": true, "/api/v1/stats": true, "/api/v1/events": true, "/healthz": true, "/readyz": true, "/metrics": true, "/openapi.yaml": true}
 	walked := map[string]bool{}
 	for _, rt := range s.routes() {

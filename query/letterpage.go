@@ -10,16 +10,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/static"
 )
 
 // letterView is what pages/letter.html reads.
 type letterView struct {
 	frame
 	ID                            int64
-	Link, Save                    string // of the page, and of the message for saving
-	Said                          string // what has just been done
+	Link, Save                    string       // of the page, and of the message for saving
+	Said                          *static.Text // what has just been done
 	Reason, State, Sentence, Help string
-	Schema, Source, Channel, Size string
+	Meaning                       *static.Text // of the reason, where the sentence is not in the reader's language
+	Schema, Source, Channel       string
+	Size                          static.Bytes
 	Sequence                      int64
 	Older                         bool // than the schema in force
 	Stamped, Received             moment
@@ -41,9 +45,10 @@ func (a actions) Any() bool { return a != actions{} }
 
 // historyLine is a decision and what became of it.
 type historyLine struct {
-	What, By, Note string
+	What           *static.Text
+	By, Note       string
 	At             moment
-	Outcome        string
+	Outcome        *static.Text
 	Link, LinkText string // the order that it made or was the same as
 	Sentence       string // why it was refused again
 	PayloadLink    string // what was entered
@@ -88,7 +93,8 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) error {
 		began := newPayloadView(amended, "", nil)
 		view.Payload.Editable, view.Payload.IsText, view.Begun = began.Editable, began.IsText, true
 	}
-	view.Operator = s.asker(r)
+	view.frame = s.frame(r, static.Say("Dead letter %s", strconv.FormatInt(id, 10)))
+	view.Meaning = s.language(r).Meaning(story.Reason)
 	if first != "" {
 		view.First, view.FirstLink = first, orderLink(first)
 	}
@@ -103,10 +109,9 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) error {
 
 func newLetterView(d deadLetterStory, payload []byte) letterView {
 	v := letterView{
-		frame: frame{Title: "Dead letter " + strconv.FormatInt(d.ID, 10)},
-		ID:    d.ID, Link: letterLink(d.ID), Save: "/api/v1" + letterLink(d.ID) + "/payload",
+		ID: d.ID, Link: letterLink(d.ID), Save: "/api/v1" + letterLink(d.ID) + "/payload",
 		Reason: d.Reason, State: d.State, Sentence: d.Sentence, Help: d.Help,
-		Schema: d.SchemaVersion, Source: d.Source, Channel: d.Channel, Size: byteCount(d.Size), Sequence: d.Sequence,
+		Schema: d.SchemaVersion, Source: d.Source, Channel: d.Channel, Size: static.Bytes(d.Size), Sequence: d.Sequence,
 		Older:      d.Outdated,
 		Stamped:    newMoment(d.StampedAt, d.StampedAt.Format(time.RFC3339Nano)),
 		Received:   newMoment(d.ReceivedAt, d.ReceivedAt.Format(time.RFC3339Nano)),
@@ -150,19 +155,21 @@ func possible(state string) actions {
 }
 
 // done is how a decision is called afterwards.
-var done = map[string]string{kindRetry: "Retried", kindAmend: "Amended", kindDiscard: "Discarded", kindReopen: "Reopened"}
+var done = map[string]*static.Text{
+	kindRetry: static.Say("Retried"), kindAmend: static.Say("Amended"), kindDiscard: static.Say("Discarded"), kindReopen: static.Say("Reopened"),
+}
 
 func newHistoryLine(id int64, h decision) historyLine {
 	line := historyLine{What: done[h.Kind], By: h.By, Note: h.Note, At: newMoment(h.At, h.At.Format(time.RFC3339Nano))}
 	switch h.Outcome {
 	case outcomePending:
-		line.Outcome = "Not judged yet"
+		line.Outcome = static.Say("Not judged yet")
 	case outcomeOrder:
-		line.Outcome = "It made an order"
+		line.Outcome = static.Say("It made an order")
 	case outcomeDuplicate:
-		line.Outcome = "It is the same as an order that was there"
+		line.Outcome = static.Say("It is the same as an order that was there")
 	case outcomeDeadLetter:
-		line.Outcome = "It was refused again."
+		line.Outcome = static.Say("It was refused again.")
 	}
 	if h.OrderUID != nil {
 		line.Link, line.LinkText = orderLink(*h.OrderUID), *h.OrderUID

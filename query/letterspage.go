@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/static"
 )
 
 const (
@@ -30,9 +31,8 @@ var filterNames = []string{"reason", "state", "place", "text", "since", "until"}
 type lettersView struct {
 	frame
 	filterView
-	Said    string // what has just been done
-	Total   string // of those in the state
-	State   string
+	Said    *static.Text // what has just been done
+	Total   *static.Text // how many are in the state
 	Groups  []groupLine
 	Letters []letterLine
 
@@ -57,8 +57,10 @@ type option struct {
 
 // groupLine is a place where messages fail, as a link that sets the filter.
 type groupLine struct {
-	Count, Verb, Place, Reason, Link string
-	Chosen                           bool
+	Count               int64
+	Fail                *static.Text
+	Place, Reason, Link string
+	Chosen              bool
 }
 
 // letterLine is a dead letter in a list.
@@ -67,7 +69,7 @@ type letterLine struct {
 	Link                           string
 	Reason, State, Sentence, Place string
 	Older                          bool // than the schema in force
-	Size                           string
+	Size                           static.Bytes
 	Received                       moment
 }
 
@@ -86,7 +88,8 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := lettersView{frame: frame{Title: "Dead letters", Operator: s.asker(r)}, Said: p.said()}
+	view := lettersView{frame: s.frame(r, static.Say("Dead letters")), Said: p.said()}
+	view.Here = p.link()
 	var reasons []string
 	var letters []deadLetter
 	var next *string
@@ -108,7 +111,6 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range letters {
 		view.Letters = append(view.Letters, newLetterLine(d))
 	}
-	view.State = f.State
 	if s.o.Operator != nil && len(letters) > 0 {
 		view.Can = possible(f.State)
 	}
@@ -128,7 +130,7 @@ func (s *Server) lettersPage(w http.ResponseWriter, r *http.Request) error {
 func newLetterLine(d deadLetter) letterLine {
 	line := letterLine{
 		ID: d.ID, Link: letterLink(d.ID), Reason: d.Reason, State: d.State, Sentence: d.Sentence, Older: d.Outdated,
-		Size: byteCount(d.Size), Received: newMoment(d.ReceivedAt, d.ReceivedAt.Format(time.RFC3339Nano)),
+		Size: static.Bytes(d.Size), Received: newMoment(d.ReceivedAt, d.ReceivedAt.Format(time.RFC3339Nano)),
 	}
 	if len(d.Violations) > 0 {
 		line.Place = d.Violations[0].Pointer
@@ -138,13 +140,34 @@ func newLetterLine(d deadLetter) letterLine {
 
 func letterLink(id int64) string { return lettersPath + "/" + strconv.FormatInt(id, 10) }
 
-// backTo returns the link of the page where a request about dead letters began, and what it is called.
-func backTo(r *http.Request) (link, name string) {
+// backTo returns the link of the page where a request about dead letters began, and its text.
+func backTo(r *http.Request) (link string, text *static.Text) {
 	id, err := deadLetterID(r)
 	if err != nil || r.Method != http.MethodPost {
-		return lettersPath, "the dead letters"
+		return lettersPath, static.Say("Back to the dead letters")
 	}
-	return letterLink(id), "dead letter " + strconv.FormatInt(id, 10)
+	return letterLink(id), static.Say("Back to dead letter %s", strconv.FormatInt(id, 10))
+}
+
+// stated says how many are in a state.
+var stated = map[string]func(n int64) *static.Text{
+	stateOpen:      func(n int64) *static.Text { return static.Say("%s open", n) },
+	stateResolved:  func(n int64) *static.Text { return static.Say("%s resolved", n) },
+	stateDiscarded: func(n int64) *static.Text { return static.Say("%s discarded", n) },
+	stateAny:       func(n int64) *static.Text { return static.Say("%s in any state", n) },
+}
+
+// failing says of a number of messages that they fail at a place, which follows, or as a whole.
+func failing(n int64, place string) *static.Text {
+	switch {
+	case place == "" && n == 1:
+		return static.Say("fails as a whole")
+	case place == "":
+		return static.Say("fail as a whole")
+	case n == 1:
+		return static.Say("fails at")
+	}
+	return static.Say("fail at")
 }
 
 func (v *lettersView) addGroups(g groups, f filter) {
@@ -153,16 +176,13 @@ func (v *lettersView) addGroups(g groups, f filter) {
 		total += reason.Count
 	}
 	if g.Reasons != nil {
-		v.Total = grouped(big.NewInt(total))
+		v.Total = stated[f.State](total)
 	}
 	v.MoreGroups = len(g.Places) > groupsOnPage
 	for _, place := range g.Places[:min(groupsOnPage, len(g.Places))] {
 		line := groupLine{
-			Count: grouped(big.NewInt(place.Count)), Verb: "fail", Place: place.Place, Reason: place.Reason,
+			Count: place.Count, Fail: failing(place.Count, place.Place), Place: place.Place, Reason: place.Reason,
 			Chosen: f.Reason == place.Reason && f.Place != nil && *f.Place == place.Place,
-		}
-		if place.Count == 1 {
-			line.Verb = "fails"
 		}
 		address := url.Values{"reason": {place.Reason}, "place": {cmp.Or(place.Place, wholeMessage)}}
 		if f.State != stateOpen {

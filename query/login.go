@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"orderbox/static"
 )
 
 const (
@@ -38,14 +40,14 @@ func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return nil
 	}
-	return s.writePage(w, r, http.StatusOK, "login", loginView{frame: frame{Title: "Log in"}, Next: next})
+	return s.writePage(w, r, http.StatusOK, "login", loginView{frame: s.frame(r, static.Say("Log in")), Next: next})
 }
 
 // askToLogIn answers a browser without a login: it is sent to the login page and comes back from there, to
 // a page and not to a decision that it was about to take.
 func (s *Server) askToLogIn(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/login" {
-		view := loginView{frame: frame{Title: "Log in"}, Next: r.PostForm.Get("next"), Failed: true}
+		view := loginView{frame: s.frame(r, static.Say("Log in")), Next: r.PostForm.Get("next"), Failed: true}
 		return s.writePage(w, r, http.StatusUnauthorized, "login", view)
 	}
 	next := r.URL.RequestURI()

@@ -21,6 +21,7 @@ import (
 	"orderbox"
 	"orderbox/internal/testservers"
 	"orderbox/sql"
+	"orderbox/static"
 )
 
 func TestMain(m *testing.M) { testservers.Main(m) }
@@ -275,6 +276,16 @@ func doFrom(tb testing.TB, s *Server, address, method, path string, header ...st
 		r.Header.Add(header[i], header[i+1])
 	}
 	return serve(tb, s, r, "")
+}
+
+// english is what a page says.
+func english(tb testing.TB, v any) string {
+	tb.Helper()
+	text, err := static.English.Text(v)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
 }
 
 // body returns an answer's body after checking its status.

@@ -1,10 +1,10 @@
 package query
 
 import (
-	"fmt"
-	"math/big"
 	"sync"
 	"time"
+
+	"orderbox/static"
 )
 
 // pace is how fast something goes through the log.
@@ -26,13 +26,13 @@ func paceBetween(from, position, head int64, taken time.Duration) pace {
 	return pace{rate, float64(max(0, head-position)) / rate}
 }
 
-// String is the pace for a person; empty when it is not known.
-func (p pace) String() string {
+// text is the pace for a person; nil when it is not known.
+func (p pace) text() *static.Text {
 	if p.Rate == 0 {
-		return ""
+		return nil
 	}
 	left := time.Duration(p.SecondsLeft * float64(time.Second)).Round(time.Second)
-	return fmt.Sprintf("%s messages a second, about %s left", grouped(big.NewInt(int64(p.Rate))), left)
+	return static.Say("%s messages a second, about %s left", int64(p.Rate), left.String())
 }
 
 // paceWindow is how far back the rate of a replay looks: it slows down and gets faster.

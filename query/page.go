@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"orderbox"
+	"orderbox/static"
 )
 
 const (
@@ -29,14 +30,14 @@ const (
 func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 	c := s.cache()
 	view := homeView{
-		frame:   frame{Title: "Look up an order", Focus: true, Operator: s.asker(r)},
+		frame:   s.frame(r, static.Say("Look up an order")),
 		Loading: !c.complete.Load(), // then the latest so far are among the oldest there are
 	}
-	count, _ := c.size()
-	view.Count = grouped(big.NewInt(int64(count)))
+	view.Focus = true
+	view.Count, _ = c.size()
 	if s.o.Missing != nil {
 		if messages, gaps := s.o.Missing(); messages > 0 {
-			view.Missing = counted(int(messages), "message") + " in " + counted(int(gaps), "gap")
+			view.Missing = static.Say("Missing: %s in %s.", static.Count{N: messages, Noun: "message"}, static.Count{N: gaps, Noun: "gap"})
 		}
 	}
 	if !view.Loading {
@@ -87,7 +88,8 @@ func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := newOrderView(o, e.body)
-	if view.Operator = s.asker(r); view.Operator != "" {
+	view.frame = s.frame(r, static.Say("Order %s", uid))
+	if view.Operator != "" {
 		w.Header().Set("Cache-Control", "no-store") // nobody else may see this
 		if view.Source, err = s.readSourceView(r.Context(), uid, e); err != nil {
 			return err
@@ -121,7 +123,7 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, p problem) {
 		return
 	}
 	s.log.Error("error page failed", "page", name, "error", err)
-	send(w, p.Status, typeHTML, s.site.Broken()) // nobody is left to tell when this fails
+	send(w, p.Status, typeHTML, s.site.Broken(s.language(r))) // nobody is left to tell when this fails
 }
 
 // writePage answers with a page, which is complete before its first byte is sent. A browser may keep it,
@@ -137,7 +139,8 @@ func (s *Server) writePage(w http.ResponseWriter, r *http.Request, status int, n
 }
 
 func (s *Server) sendPage(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
-	body, err := s.site.Render(name, view)
+	w.Header().Set("Vary", "Accept-Language, Cookie")
+	body, err := s.site.Render(s.language(r), name, view)
 	if err != nil {
 		return err
 	}
@@ -167,20 +170,12 @@ func orderLink(uid string) string {
 	return "/orders/" + url.PathEscape(uid)
 }
 
-// frame is what every page has.
-type frame struct {
-	Title    string
-	Query    string // what the search field holds
-	Focus    bool   // the search field has the focus from the start
-	Operator string // who is logged in; empty when nobody is
-}
-
 // homeView is what pages/home.html reads.
 type homeView struct {
 	frame
 	Loading bool
-	Count   string // all orders
-	Missing string // how many messages never came; empty for none
+	Count   int          // all orders
+	Missing *static.Text // how many messages never came; nil for none
 	Latest  []orderLine
 }
 
@@ -188,7 +183,7 @@ type homeView struct {
 type orderLine struct {
 	UID, Link string
 	Created   moment
-	Items     string
+	Items     static.Count
 	Amount    money
 }
 
@@ -197,7 +192,7 @@ type orderView struct {
 	frame
 	Order         *orderbox.Order
 	Created, Paid moment
-	Items         string // how many, and their status
+	Items         *static.Text // how many, and their status
 
 	Goods, DeliveryCost, CustomFee, Amount money
 	Parts                                  money // what the three add up to
@@ -217,7 +212,7 @@ type orderView struct {
 // itemLine is an item with its amounts made readable.
 type itemLine struct {
 	orderbox.Item
-	Price, Total string
+	Price, Total int64
 	OwnTrack     bool // its track number is not the order's
 }
 
@@ -228,9 +223,10 @@ type field struct{ Name, Value string }
 type problemView struct {
 	frame
 	Status               int
-	Heading, Detail, Fix string
+	Heading, Detail, Fix *static.Text
 	Starting             bool   // waiting helps
-	Back, BackTo         string // the operator's page that this is about, when it is about one
+	Back                 string // the operator's page that this is about, when it is about one
+	BackTo               *static.Text
 
 	UID, Link            string // the order that is not there
 	Trimmed, TrimmedLink string // its id without the spaces around it, when it has some
@@ -241,7 +237,7 @@ func newOrderLine(o *orderbox.Order) orderLine {
 		UID:     o.OrderUID,
 		Link:    orderLink(o.OrderUID),
 		Created: instant(o.DateCreated),
-		Items:   counted(len(o.Items), "item"),
+		Items:   static.Count{N: int64(len(o.Items)), Noun: "item"},
 		Amount:  newMoney(big.NewInt(o.Payment.Amount), o.Payment.Currency),
 	}
 }
@@ -253,7 +249,6 @@ func newOrderView(o *orderbox.Order, body []byte) orderView {
 	parts, items := new(big.Int).Add(goods, big.NewInt(p.DeliveryCost)), new(big.Int)
 	parts.Add(parts, big.NewInt(p.CustomFee))
 	v := orderView{
-		frame:        frame{Title: "Order " + o.OrderUID},
 		Order:        o,
 		JSONLink:     "/api/v1" + orderLink(o.OrderUID),
 		Created:      instant(o.DateCreated),
@@ -274,8 +269,8 @@ func newOrderView(o *orderbox.Order, body []byte) orderView {
 		items.Add(items, big.NewInt(i.TotalPrice))
 		v.Lines = append(v.Lines, itemLine{
 			Item:     i,
-			Price:    grouped(big.NewInt(i.Price)),
-			Total:    grouped(big.NewInt(i.TotalPrice)),
+			Price:    i.Price,
+			Total:    i.TotalPrice,
 			OwnTrack: i.TrackNumber != o.TrackNumber,
 		})
 	}
@@ -297,40 +292,40 @@ func (s *Server) newProblemView(r *http.Request, p problem) (name string, v prob
 	}
 	uid = strings.ToValidUTF8(uid, "\uFFFD")
 	v = problemView{
-		frame:  frame{Title: p.Title, Query: uid, Focus: true, Operator: s.asker(r)},
-		Status: p.Status, Heading: p.Title, Detail: p.Detail, Fix: p.Fix,
+		frame:  s.frame(r, static.Told(p.Title)),
+		Status: p.Status, Heading: static.Told(p.Title), Detail: told(p.Detail), Fix: told(p.Fix),
 	}
+	v.Query, v.Focus = uid, true
 	c := s.cache()
 	switch {
 	case v.Operator != "" && strings.HasPrefix(r.URL.Path, lettersPath):
 		v.Back, v.BackTo = backTo(r)
 	case v.Operator != "" && strings.HasPrefix(r.URL.Path, replayPath+"/"):
-		v.Back, v.BackTo = replayPath, "the replay"
+		v.Back, v.BackTo = replayPath, static.Say("Back to the replay")
 	case p.Status == http.StatusNotFound && uid != "":
-		v.Title, v.UID, v.Link = "No such order", uid, orderLink(uid)
+		v.Title, v.UID, v.Link = static.Say("No such order"), uid, orderLink(uid)
 		if trimmed := strings.TrimSpace(uid); trimmed != uid && trimmed != "" {
 			v.Trimmed, v.TrimmedLink = trimmed, orderLink(trimmed)
 		}
 		return "unknown", v
 	case p.Status == http.StatusServiceUnavailable && uid != "" && !c.complete.Load():
 		count, _ := c.size()
-		v.Starting, v.Title, v.Heading = true, "One moment, please", "One moment, please"
-		v.Detail = "Orderbox has just started and is still reading its orders, " + grouped(big.NewInt(int64(count))) + " so far. " +
-			"The one that you asked for may be among those to come."
+		v.Starting, v.Title = true, static.Say("One moment, please")
+		v.Heading = v.Title
+		v.Detail = static.Say("Orderbox has just started and is still reading its orders, %s so far. The one that you asked for may be among those to come.", count)
 	}
 	return "problem", v
 }
 
 // moment is a point in time for reading.
 type moment struct {
-	Text     string // such as 26 Nov 2021, 06:22:19 UTC
+	At       time.Time
 	Machine  string // the same for a browser; empty when it was not understood
 	Original string // as it was sent
 }
 
 func newMoment(t time.Time, original string) moment {
-	t = t.UTC()
-	return moment{Text: t.Format("2 Jan 2006, 15:04:05 UTC"), Machine: t.Format(time.RFC3339), Original: original}
+	return moment{At: t, Machine: t.UTC().Format(time.RFC3339), Original: original}
 }
 
 // instant reads an RFC 3339 instant. What Go does not take for one (RFC 3339 allows leap seconds) is shown
@@ -338,34 +333,24 @@ func newMoment(t time.Time, original string) moment {
 func instant(text string) moment {
 	t, err := time.Parse(time.RFC3339, strings.ToUpper(text)) // 2021-11-26t06:22:19z is one as well
 	if err != nil {
-		return moment{Text: text}
+		return moment{Original: text}
 	}
 	return newMoment(t, text)
 }
 
 // money is an amount in whole units of its currency.
-type money struct{ Amount, Currency string }
-
-func newMoney(n *big.Int, currency string) money { return money{grouped(n), currency} }
-
-// grouped spells a number with a comma before each three digits. No amount is negative.
-func grouped(n *big.Int) string {
-	digits := n.String()
-	for at := len(digits) - 3; at > 0; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	return digits
+type money struct {
+	Amount   *big.Int
+	Currency string
 }
 
-func counted(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return grouped(big.NewInt(int64(n))) + " " + noun
-}
+func newMoney(n *big.Int, currency string) money { return money{n, currency} }
+
+// Exact is the amount for a program.
+func (m money) Exact() string { return m.Amount.String() }
 
 // summary says how many items there are and how they stand.
-func summary(items []orderbox.Item) string {
+func summary(items []orderbox.Item) *static.Text {
 	const told = 3 // more kinds of status than this are only counted
 	count := map[int64]int{}
 	var statuses []int64 // as they come
@@ -374,19 +359,23 @@ func summary(items []orderbox.Item) string {
 			statuses = append(statuses, i.Status)
 		}
 	}
-	all := counted(len(items), "item")
+	all := static.Count{N: int64(len(items)), Noun: "item"}
 	switch {
 	case len(statuses) == 0:
-		return all
+		return static.Say("%s", all)
 	case len(statuses) == 1:
-		return fmt.Sprintf("%s, status %d", all, statuses[0])
+		return static.Say("%s, status %s", all, strconv.FormatInt(statuses[0], 10))
 	case len(statuses) > told:
-		return fmt.Sprintf("%s, %d different statuses", all, len(statuses))
+		return static.Say("%s, different statuses: %s", all, len(statuses))
 	}
 	slices.SortStableFunc(statuses, func(a, b int64) int { return count[b] - count[a] })
-	var parts []string
-	for _, status := range statuses {
-		parts = append(parts, fmt.Sprintf("%d with status %d", count[status], status))
+	text := static.Say("%s:", all)
+	for i, status := range statuses {
+		part := static.Say("%s with status %s,", count[status], strconv.FormatInt(status, 10))
+		if i == len(statuses)-1 {
+			part = static.Say("%s with status %s", count[status], strconv.FormatInt(status, 10))
+		}
+		text = static.Join(text, part)
 	}
-	return all + ": " + strings.Join(parts, ", ")
+	return text
 }

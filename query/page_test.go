@@ -206,13 +206,13 @@ func TestSummaryOfItems(t *testing.T) {
 		"1 item, status 202":                            {202},
 		"2 items, status 202":                           {202, 202},
 		"3 items: 2 with status 201, 1 with status 202": {202, 201, 201},
-		"4 items, 4 different statuses":                 {1, 2, 3, 4},
+		"4 items, different statuses: 4":                {1, 2, 3, 4},
 	} {
 		var items []orderbox.Item
 		for _, status := range statuses {
 			items = append(items, orderbox.Item{Status: status})
 		}
-		if got := summary(items); got != want {
+		if got := english(t, summary(items)); got != want {
 			t.Errorf("%v: %q, want %q", statuses, got, want)
 		}
 	}
@@ -226,7 +226,12 @@ func TestInstantIsReadOrShownAsSent(t *testing.T) {
 		"2016-12-31T23:59:60Z":          "2016-12-31T23:59:60Z",
 		"0001-01-01T00:00:00.123456-00": "0001-01-01T00:00:00.123456-00",
 	} {
-		if got := instant(sent); got.Text != want || (got.Machine == "") != (sent == want) {
+		got := instant(sent)
+		shown := got.Original
+		if got.Machine != "" {
+			shown = english(t, got.At)
+		}
+		if shown != want || (got.Machine == "") != (sent == want) {
 			t.Errorf("%s: %+v", sent, got)
 		}
 	}

@@ -160,7 +160,7 @@ func TestAPatchIsPreviewedOnThePage(t *testing.T) {
 	mustSee(body(t, http.StatusOK, operatorGet(t, s, "/dead-letters/amend?reason=invalid&place=/items/*/price")), "/items/0/price", `name="reason" value="invalid"`)
 	mustSee(body(t, http.StatusBadRequest, form("step", "preview", "patch", `[{"op": "<i>"}]`)), "not a JSON Patch", "&lt;i&gt;")
 	mustSee(body(t, http.StatusOK, form("step", "preview", "note", "n")), "3 dead letters would be amended, and judged so. The schema in force lets 1 of them through.",
-		"To 2 dead letters the patch does not apply", `name="expect" value="3"`, "&#34;amount&#34;: 18.170", fmt.Sprint("dead letter ", fits[0]), "Amend 3 dead letters")
+		"the patch does not apply: 2 dead letters", `name="expect" value="3"`, "&#34;amount&#34;: 18.170", fmt.Sprint("dead letter ", fits[0]), "Amend 3 dead letters")
 	mustSee(body(t, http.StatusOK, form("step", "change")), "18.170}]</textarea>")
 	mustSee(body(t, http.StatusConflict, form("expect", "2")), "Nothing was done", "Amend 3 dead letters")
 	if n := len(p.decided(t, "amend")); n != 0 {

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"orderbox/static"
 )
 
 // What a page shows of a message; the rest is there to be saved.
@@ -25,7 +26,7 @@ const (
 // payloadView is a message as pages show it: all of it is text, none of it is trusted.
 type payloadView struct {
 	Form     string // JSON, Text or Bytes
-	Size     string
+	Size     static.Bytes
 	Lines    []payloadLine
 	Cut      bool // there is more than Lines
 	Unmarked int  // violations whose places are not in Lines
@@ -49,7 +50,7 @@ type payloadPart struct {
 // newPayloadView lays out a message and marks what is wrong with it: JSON on lines of its own, in its own
 // order and spelling; other text as it is; and what is no text as bytes.
 func newPayloadView(payload []byte, sentence string, violations []violation) payloadView {
-	v := payloadView{Size: byteCount(int64(len(payload)))}
+	v := payloadView{Size: static.Bytes(len(payload))}
 	at := faultAt(sentence)
 	var page layout
 	switch found, err := takeApart(payload); {
@@ -247,17 +248,4 @@ func (l *layout) blameAll(violations []violation) {
 	for _, v := range violations {
 		l.blame([]string{v.Message})
 	}
-}
-
-// byteCount spells a size: 917 bytes, 1.5 KiB.
-func byteCount(n int64) string {
-	switch {
-	case n == 1:
-		return "1 byte"
-	case n < 1<<10:
-		return strconv.FormatInt(n, 10) + " bytes"
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%s.%d MiB", grouped(big.NewInt(n>>20)), n%(1<<20)*10>>20)
 }

@@ -109,12 +109,3 @@ func TestOnlyTextIsOfferedForAmending(t *testing.T) {
 		}
 	}
 }
-
-func TestSizesAreSpelt(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int64]string{0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1536: "1.5 KiB", 1<<20 + 1<<19: "1.5 MiB"} {
-		if got := byteCount(n); got != want {
-			t.Errorf("%d: %s, want %s", n, got, want)
-		}
-	}
-}

@@ -3,13 +3,14 @@ package query
 import (
 	"context"
 	"errors"
-	"math/big"
 	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/static"
 )
 
 const replayPath = "/replay"
@@ -19,11 +20,12 @@ type replayView struct {
 	frame
 	Offered  bool
 	Building bool
-	Said     string // what has just been done
+	Said     *static.Text // what has just been done
 
-	Generation, InService, Previous, Status, Pace string
-	Position, Head                                string
-	Value, Max                                    int64 // of the progress
+	Generation, InService, Previous, Status string
+	Pace                                    *static.Text
+	Position, Head                          int64
+	Value, Max                              int64 // of the progress
 
 	Changed, Tried errandView
 	Waves          wavesView
@@ -32,41 +34,43 @@ type replayView struct {
 
 // errandView is a report on a page.
 type errandView struct {
-	State, By, Problem, Pace string
-	Running                  bool
-	Began, Ended             moment
-	Position, Head           string
-	Value, Max               int64 // of the progress; Max is 0 until there is some
-	Comparing                bool  // all is projected
-	Change                   *changeView
+	State, By, Problem string
+	Pace               *static.Text
+	Running            bool
+	Began, Ended       moment
+	Position, Head     int64
+	Value, Max         int64 // of the progress; Max is 0 until there is some
+	Comparing          bool  // all is projected
+	Change             *changeView
 }
 
 // wavesView is a ramp on a page.
 type wavesView struct {
 	errandView
-	DryRun         bool
-	Selected, Note string // what was meant
-	Lines          []waveLine
-	Total          *waveLine
-	More           int // waves before the first that is shown
+	DryRun   bool
+	Selected *static.Text // what was meant
+	Note     string
+	Lines    []waveLine
+	Total    *waveLine
+	More     int // waves before the first that is shown
 }
 
 // waveLine is a wave and all before it.
-type waveLine struct{ Retried, Orders, Duplicates, Refused, LeftOut string }
+type waveLine struct{ Retried, Orders, Duplicates, Refused, LeftOut int64 }
 
 // saidOfReplay is what the page says after something was done.
-func saidOfReplay(done string) string {
+func saidOfReplay(done string) *static.Text {
 	switch done {
 	case "order":
-		return "The replay is ordered."
+		return static.Say("The replay is ordered.")
 	case "rollback":
-		return "The previous generation is being brought up to date."
+		return static.Say("The previous generation is being brought up to date.")
 	case "cancel":
-		return "The replay was given up."
+		return static.Say("The replay was given up.")
 	case "drop-previous":
-		return "The previous generation was given up."
+		return static.Say("The previous generation was given up.")
 	default:
-		return ""
+		return nil
 	}
 }
 
@@ -76,7 +80,7 @@ func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := replayView{frame: frame{Title: "Replay", Operator: s.asker(r)}, Said: saidOfReplay(p.text("done"))}
+	view := replayView{frame: s.frame(r, static.Say("Replay")), Said: saidOfReplay(p.text("done"))}
 	if s.o.Replays == nil {
 		return s.writePage(w, r, http.StatusOK, "replay", view)
 	}
@@ -87,8 +91,8 @@ func (s *Server) replayPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view.Offered, view.Building = true, now.Generation != ""
-	view.Generation, view.InService, view.Previous, view.Status, view.Pace = now.Generation, now.InService, now.Previous, now.Status, fast.String()
-	view.Position, view.Head = grouped(big.NewInt(now.Position)), grouped(big.NewInt(now.Head))
+	view.Generation, view.InService, view.Previous, view.Status, view.Pace = now.Generation, now.InService, now.Previous, now.Status, fast.text()
+	view.Position, view.Head = now.Position, now.Head
 	view.Value, view.Max = now.Position, max(1, now.Head)
 	view.Changed, view.Tried = newChangeErrand(s.changed.now()), newChangeErrand(s.tried.now())
 	view.Waves = newWavesView(s.ramped.now())
@@ -119,8 +123,8 @@ func (s *Server) rampForm(ctx context.Context, p params) (v filterView, err erro
 }
 
 func newErrandView[T any](r report[T]) errandView {
-	v := errandView{State: r.State, By: r.By, Problem: r.Problem, Pace: r.pace.String(), Running: r.State == errandRunning,
-		Position: grouped(big.NewInt(r.Position)), Head: grouped(big.NewInt(r.Head)),
+	v := errandView{State: r.State, By: r.By, Problem: r.Problem, Pace: r.pace.text(), Running: r.State == errandRunning,
+		Position: r.Position, Head: r.Head,
 		Value: r.Position, Max: r.Head, Comparing: r.Head > 0 && r.Position >= r.Head}
 	if r.Began != nil {
 		v.Began = newMoment(*r.Began, r.Began.Format(time.RFC3339))
@@ -155,45 +159,41 @@ func newWavesView(r report[ramped]) wavesView {
 }
 
 func newWaveLine(w Wave) waveLine {
-	n := func(n int64) string { return grouped(big.NewInt(n)) }
-	line := waveLine{Retried: n(w.Retried()), Orders: n(w.Orders), Duplicates: n(w.Duplicates), Refused: n(w.Refused)}
-	if w.LeftOut > 0 {
-		line.LeftOut = n(w.LeftOut)
-	}
-	return line
+	return waveLine{Retried: w.Retried(), Orders: w.Orders, Duplicates: w.Duplicates, Refused: w.Refused, LeftOut: w.LeftOut}
 }
 
 // selected says which dead letters are meant.
-func (r Ramp) selected() string {
-	text := "open dead letters"
+func (r Ramp) selected() *static.Text {
+	parts := []*static.Text{static.Say("open dead letters")}
+	add := func(part *static.Text) { parts = append(parts, part) }
 	if r.Reason != "" {
-		text += " with the reason " + r.Reason
+		add(static.Say("with the reason %s", r.Reason))
 	}
 	switch {
 	case r.Place != nil && *r.Place == "":
-		text += " that fail as a whole"
+		add(static.Say("that fail as a whole"))
 	case r.Place != nil:
-		text += " that fail at " + *r.Place
+		add(static.Say("that fail at %s", *r.Place))
 	}
 	if r.Text != "" {
-		text += " whose text has " + strconv.Quote(r.Text)
+		add(static.Say("whose text has %s", strconv.Quote(r.Text)))
 	}
 	if r.Since != nil {
-		text += " received since " + newMoment(*r.Since, "").Text
+		add(static.Say("received since %s", *r.Since))
 	}
 	if r.Until != nil {
-		text += " received before " + newMoment(*r.Until, "").Text
+		add(static.Say("received before %s", *r.Until))
 	}
 	if r.From > 0 {
-		text += " from position " + strconv.FormatInt(r.From, 10)
+		add(static.Say("from position %s", strconv.FormatInt(r.From, 10)))
 	}
 	if r.To > 0 {
-		text += " up to position " + strconv.FormatInt(r.To, 10)
+		add(static.Say("up to position %s", strconv.FormatInt(r.To, 10)))
 	}
 	if len(r.IDs) > 0 {
-		text += " among " + counted(len(r.IDs), "id")
+		add(static.Say("with one of %s", static.Count{N: int64(len(r.IDs)), Noun: "id"}))
 	}
-	return text
+	return static.Join(parts...)
 }
 
 // backToReplay sends a browser back to the page, which says what was done, or to a part of it.

@@ -196,6 +196,8 @@ func (s *Server) routes() []route {
 		{"GET", "/orders/{order_uid}", s.orderPage},
 		// What the search form asks for, an order id or a track number: ?order_uid=.
 		{"GET", "/orders", s.orderPage},
+		// How the service is.
+		{"GET", "/status", s.statusPage},
 		// Style, script and pictures, named by their content.
 		{"GET", "/assets/{name}", s.asset},
 
@@ -203,6 +205,8 @@ func (s *Server) routes() []route {
 		{"GET", "/login", s.loginPage},
 		{"POST", "/login", s.login},
 		{"POST", "/logout", s.logout},
+		// The language and the appearance of the pages, a form: language or theme, next.
+		{"POST", "/preferences", s.preferences},
 
 		// The balance: received, orders, duplicates, dead letters, pending; and what never came.
 		{"GET", "/api/v1/stats", s.statsJSON},

@@ -30,7 +30,7 @@ func idle(tb testing.TB, o Options) *Server {
 
 // What anybody may ask for. A route that is not named here must want the operator's token.
 var public = []string{
-	"GET /", "GET /orders", "GET /orders/{order_uid}", "GET /assets/{name}", "GET /login", "POST /login", "POST /logout",
+	"GET /", "GET /orders", "GET /orders/{order_uid}", "GET /assets/{name}", "GET /login", "POST /login", "POST /logout", "POST /preferences", "GET /status",
 	"GET /api/v1/orders", "GET /api/v1/orders/{order_uid}", "GET /api/v1/stats", "GET /api/v1/events", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.yaml",
 }
 

@@ -54,32 +54,32 @@ func (s *Server) orderSource(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.sourceOf(r.Context(), uid, e)
+	answer, _, err := s.sourceOf(r.Context(), uid, e)
 	if err != nil {
 		return err
 	}
 	return sendJSON(w, http.StatusOK, typeJSON, answer)
 }
 
-// sourceOf says where an order in the cache comes from.
-func (s *Server) sourceOf(ctx context.Context, uid string, e entry) (source, error) {
-	answer := source{OrderUID: uid}
-	err := s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		answer.Message, answer.SchemaVersion, err = readSource(ctx, tx, uid)
+// sourceOf says where an order in the cache comes from, and returns the message.
+func (s *Server) sourceOf(ctx context.Context, uid string, e entry) (answer source, payload []byte, err error) {
+	answer.OrderUID = uid
+	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		answer.Message, answer.SchemaVersion, payload, err = readSource(ctx, tx, uid)
 		return err
 	})
 	if err != nil {
-		return source{}, err
+		return source{}, nil, err
 	}
 	if answer.Values, err = pointTo(nil, "", e.body); err != nil {
-		return source{}, fmt.Errorf("point to the values of the order at position %d: %w", e.position, err)
+		return source{}, nil, fmt.Errorf("point to the values of the order at position %d: %w", e.position, err)
 	}
-	return answer, nil
+	return answer, payload, nil
 }
 
 // A generation's base judges from the beginning, each schema that was adopted later from its place on.
 const readSourceSQL = `
-select i.position, i.source, i.channel, i.sequence, i.stamped_at, i.received_at, i.original,
+select i.position, i.source, i.channel, i.sequence, i.stamped_at, i.received_at, i.payload, i.original,
     array(select d.position from duplicates as d where d.first = o.position order by d.position),
     array(select d.position from dead_letters as d where d.first = o.position order by d.position),
     coalesce((
@@ -93,17 +93,17 @@ from orders as o
 join inbox as i on i.position = o.position
 where o.order_uid = $1`
 
-func readSource(ctx context.Context, tx pgx.Tx, uid string) (m sourceMessage, schema string, err error) {
+func readSource(ctx context.Context, tx pgx.Tx, uid string) (m sourceMessage, schema string, payload []byte, err error) {
 	err = tx.QueryRow(ctx, readSourceSQL, uid).Scan(&m.Position, &m.Source, &m.Channel, &m.Sequence, &m.StampedAt, &m.ReceivedAt,
-		&m.Original, &m.Duplicates, &m.Conflicts, &schema)
+		&payload, &m.Original, &m.Duplicates, &m.Conflicts, &schema)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return m, "", unavailable("Its message was detached from the log, or the database has just changed its mind about the order.")
+		return m, "", nil, unavailable("Its message was detached from the log, or the database has just changed its mind about the order.")
 	}
 	if err != nil {
-		return m, "", fmt.Errorf("read the source of an order: %w", err)
+		return m, "", nil, fmt.Errorf("read the source of an order: %w", err)
 	}
 	m.StampedAt, m.ReceivedAt = m.StampedAt.UTC(), m.ReceivedAt.UTC()
-	return m, schema, nil
+	return m, schema, payload, nil
 }
 
 // pointTo appends every value in a JSON value that has no parts, in their order, with its JSON Pointer. No

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"orderbox/static"
 )
 
 const (
@@ -83,7 +85,8 @@ func (s *Server) searchTrack(w http.ResponseWriter, r *http.Request, track strin
 		http.Redirect(w, r, found[0].Link, http.StatusSeeOther)
 		return nil
 	}
-	view := tracksView{frame: frame{Title: "Track number " + track, Query: track, Operator: s.asker(r)}, Track: track, Orders: found}
+	view := tracksView{frame: s.frame(r, static.Say("Track number %s", track)), Track: track, Orders: found}
+	view.Query, view.Here = track, r.URL.RequestURI()
 	if len(found) > tracksOnPage {
 		view.Orders, view.More = found[:tracksOnPage], true
 	}

@@ -9,7 +9,10 @@
 //
 // Concurrency: a Site does not change after New; any number of goroutines may use it.
 //
-// Not here: what a page says (package query has the structs that the templates read) and HTTP.
+// A page speaks English or Russian. What it says is written in English, in the templates and, as a Text, in the structs
+// that they read; the catalogue has the rest. A test finds what is in no catalogue.
+//
+// Not here: what a page is about (package query has the structs that the templates read) and HTTP.
 package static
 
 import (
@@ -39,11 +42,11 @@ type Asset struct {
 	Body        []byte // shared by all callers: not to be changed
 }
 
-// Site is every page and every asset, parsed and hashed once.
+// Site is every page in every language, and every asset, parsed and hashed once.
 type Site struct {
-	pages  map[string]*template.Template // by name, such as "order"
-	assets map[string]Asset              // by name with hash
-	broken []byte
+	pages  map[*Language]map[string]*template.Template // by name, such as "order"
+	assets map[string]Asset                            // by name with hash
+	broken map[*Language][]byte
 }
 
 // New parses the templates and hashes the assets. It fails only when the program was built with a
@@ -53,6 +56,17 @@ func New() (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Site{pages: map[*Language]map[string]*template.Template{}, assets: assets, broken: map[*Language][]byte{}}
+	for _, l := range Languages {
+		if err := s.load(l, hashed); err != nil {
+			return nil, fmt.Errorf("%s: %w", l.Code, err)
+		}
+	}
+	return s, nil
+}
+
+// load parses the pages for one language. What they say, the functions say in it.
+func (s *Site) load(l *Language, hashed map[string]string) error {
 	base := template.New(path.Base(layout)).Funcs(template.FuncMap{
 		"asset": func(name string) (string, error) {
 			if h, ok := hashed[name]; ok {
@@ -60,32 +74,35 @@ func New() (*Site, error) {
 			}
 			return "", fmt.Errorf("no asset is called %q", name)
 		},
-		"visible": visible,
+		"visible":   visible,
+		"t":         l.say,
+		"told":      l.told,
+		"language":  func() *Language { return l },
+		"languages": func() []*Language { return Languages },
 	})
 	if _, err := base.ParseFS(files, layout); err != nil {
-		return nil, fmt.Errorf("parse the layout: %w", err)
+		return fmt.Errorf("parse the layout: %w", err)
 	}
-	pages, err := loadPages(base)
-	if err != nil {
-		return nil, err
+	var err error
+	if s.pages[l], err = loadPages(base); err != nil {
+		return err
 	}
-	s := &Site{pages: pages, assets: assets}
 	alone, err := template.Must(base.Clone()).ParseFS(files, broken)
 	if err != nil {
-		return nil, fmt.Errorf("parse %s: %w", broken, err)
+		return fmt.Errorf("parse %s: %w", broken, err)
 	}
 	var b bytes.Buffer
 	if err := alone.ExecuteTemplate(&b, path.Base(broken), nil); err != nil {
-		return nil, fmt.Errorf("render %s: %w", broken, err)
+		return fmt.Errorf("render %s: %w", broken, err)
 	}
-	s.broken = b.Bytes()
-	return s, nil
+	s.broken[l] = b.Bytes()
+	return nil
 }
 
-// Render gives the page called name ("home" for pages/home.html) with its data filled in. Nothing is
+// Render gives the page called name ("home" for pages/home.html) in a language with its data filled in. Nothing is
 // returned of a page that fails half-way.
-func (s *Site) Render(name string, data any) ([]byte, error) {
-	t, ok := s.pages[name]
+func (s *Site) Render(l *Language, name string, data any) ([]byte, error) {
+	t, ok := s.pages[l][name]
 	if !ok {
 		return nil, fmt.Errorf("no page is called %q", name)
 	}
@@ -98,7 +115,7 @@ func (s *Site) Render(name string, data any) ([]byte, error) {
 
 // Broken is the page that says that a page could not be shown. It was rendered by New, so it is there
 // when nothing else works. The caller must not change it.
-func (s *Site) Broken() []byte { return s.broken }
+func (s *Site) Broken(l *Language) []byte { return s.broken[l] }
 
 // Asset finds an asset by its name with hash. Such a name stands for these bytes for ever: whoever
 // has them need not ask again.

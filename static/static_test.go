@@ -46,12 +46,14 @@ func TestEveryPageRendersWithoutData(t *testing.T) {
 		if name == layout || name == broken {
 			continue
 		}
-		page, err := s.Render(strings.TrimSuffix(path.Base(name), ".html"), map[string]any{})
-		if err != nil {
-			t.Error(err)
-		}
-		if !bytes.HasPrefix(page, []byte("<!doctype html>")) || !bytes.HasSuffix(bytes.TrimSpace(page), []byte("</html>")) {
-			t.Errorf("%s is not a whole page:\n%s", name, page)
+		for _, l := range Languages {
+			page, err := s.Render(l, strings.TrimSuffix(path.Base(name), ".html"), map[string]any{})
+			if err != nil {
+				t.Error(err)
+			}
+			if !bytes.HasPrefix(page, []byte(`<!doctype html>`+"\n"+`<html lang="`+l.Code+`">`)) || !bytes.HasSuffix(bytes.TrimSpace(page), []byte("</html>")) {
+				t.Errorf("%s is not a whole page in %s:\n%s", name, l.Name, page)
+			}
 		}
 	}
 }
@@ -59,14 +61,14 @@ func TestEveryPageRendersWithoutData(t *testing.T) {
 func TestPageThatFailsHalfWayIsNotShown(t *testing.T) {
 	t.Parallel()
 	s := mustNew(t)
-	if page, err := s.Render("order", struct{ Title string }{"no order"}); err == nil || page != nil {
+	if page, err := s.Render(English, "order", struct{ Title *Text }{Say("no order")}); err == nil || page != nil {
 		t.Errorf("rendered %q with error %v", page, err)
 	}
-	if _, err := s.Render("nowhere", nil); err == nil {
+	if _, err := s.Render(English, "nowhere", nil); err == nil {
 		t.Error("a page that does not exist was rendered")
 	}
-	if !strings.Contains(string(s.Broken()), "could not be shown") {
-		t.Errorf("the page for that is %q", s.Broken())
+	if !strings.Contains(string(s.Broken(English)), "could not be shown") {
+		t.Errorf("the page for that is %q", s.Broken(English))
 	}
 }
 

@@ -41,6 +41,41 @@ func visible(text any) (template.HTML, error) {
 	return template.HTML(b.String()), nil
 }
 
+// say writes what a page says, as Text has it, and what somebody sent in it as visible does.
+func (l *Language) say(v any, args ...any) (template.HTML, error) {
+	text, err := l.Text(v, args...)
+	if err != nil {
+		return "", err
+	}
+	return visible(text)
+}
+
+// told writes a text that comes from elsewhere, and says that it is English where the language does not have it.
+func (l *Language) told(text any) (template.HTML, error) {
+	var english string
+	switch text := text.(type) {
+	case nil:
+	case string:
+		english = text
+	case *Text:
+		said, err := l.Text(text)
+		if text == nil || err != nil {
+			return "", err
+		}
+		if len(text.args) > 0 || l.knows(text.format) {
+			return visible(said)
+		}
+		english = said
+	default:
+		return "", fmt.Errorf("a %T is no text", text)
+	}
+	if l.knows(english) {
+		return visible(l.format(english))
+	}
+	shown, err := visible(english)
+	return `<span lang="en">` + shown + `</span>`, err
+}
+
 // isControl says whether a character is a control, ends a line, or turns the direction of what follows.
 func isControl(c rune) bool {
 	return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' || '\u202a' <= c && c <= '\u202e' || '\u2066' <= c && c <= '\u2069'

@@ -33,7 +33,7 @@ func TestEveryPageMakesVisibleWhatWasSent(t *testing.T) {
 	t.Parallel()
 	for name, source := range mustReadPages(t) {
 		for _, bare := range regexp.MustCompile(`<bdi>\{\{[^}]*`).FindAllString(source, -1) {
-			if !strings.HasPrefix(bare, "<bdi>{{visible ") {
+			if !strings.HasPrefix(bare, "<bdi>{{visible ") && !strings.HasPrefix(bare, "<bdi>{{told ") { // which makes visible as well
 				t.Errorf("%s shows controls as they are: %s", name, bare)
 			}
 		}

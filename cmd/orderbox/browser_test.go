@@ -160,7 +160,7 @@ const cutTimesJS = `Array.from(document.querySelectorAll("[type=datetime-local]"
 }).map((field) => field.id)`
 
 // picture keeps pictures of the page, light, dark and as on a phone, for who runs the test with -artifacts.
-// On none of them may anything be wider than the window, or a time be cut off.
+// On none of them may anything be wider than the window, a time be cut off, or anything be an obstacle.
 func (b *browser) picture(name string) {
 	b.Helper()
 	for _, how := range []struct {
@@ -170,6 +170,7 @@ func (b *browser) picture(name string) {
 		b.do("draw "+name, chromedp.EmulateViewport(how.width, 900), scheme(how.scheme))
 		wide := ask(b, "measure "+name, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
 		cut := ask(b, "measure the fields of "+name, chromedp.Evaluate[[]string](cutTimesJS))
+		b.mustBeAccessible(name + ", " + how.name)
 		png := ask(b, "keep "+name, chromedp.FullScreenshot(100))
 		if wide > how.width || len(cut) > 0 {
 			b.Errorf("%s, %s: %d pixels are needed, and more in %q", name, how.name, wide, cut)

@@ -35,8 +35,10 @@ func TestLookupInABrowser(t *testing.T) {
 	b.mustSee("#tracks", "first", "second")
 	b.click(`#tracks a[href="/orders/second"]`, "#uid")
 	b.mustSee("#uid", "second")
+	b.picture("lookup-order")
 	search("nobody's", ".hints")
 	b.mustSee("main", "No order has this id or track number", "nobody's")
+	b.picture("lookup-unknown")
 	ask(b, "go back", chromedp.Evaluate[any]("history.back()"))
 	b.await("the page before", `document.getElementById("uid")?.textContent === "second"`)
 	if !ask(b, "look for the mark", chromedp.Evaluate[bool]("window.same === true")) {
@@ -48,6 +50,7 @@ func TestLookupInABrowser(t *testing.T) {
 	f.publish(mustOrder(t, "order_uid", "just-now"))
 	b.await("the new order", `document.querySelector("#latest li")?.dataset.uid === "just-now"`)
 	b.mustSee("#count", "4")
+	b.picture("lookup-home")
 	b.mustBeFlawless("404")
 }
 
@@ -77,4 +80,55 @@ func (b *browser) mustBeFlawless(but ...string) {
 			b.Error(fault)
 		}
 	}
+}
+
+// Somebody who uses no mouse finds an order, chooses Russian and a dark page, and sees how the service is.
+func TestKeyboardAloneInABrowser(t *testing.T) {
+	t.Parallel()
+	const markup = `<img src=x onerror=alert(1)>`
+	f := mustFlow(t, testservers.Broker(t))
+	f.publish(mustOrder(t, "order_uid", markup, "track_number", markup, "customer_id", markup, "delivery.name", markup, "delivery.city", markup,
+		"payment.transaction", markup, "payment.goods_total", 316, "payment.currency", "RUB"), []byte("rubbish"))
+	f.await(2)
+	b := mustBrowser(t, f.url)
+	press := func(keys string) { b.do("press "+keys, chromedp.KeyEvent(keys)) }
+	tabTo := func(selector string) {
+		b.Helper()
+		for range 60 {
+			if ask(b, "look for the focus", chromedp.Evaluate[bool](fmt.Sprintf("document.activeElement.matches(%q)", selector))) {
+				return
+			}
+			press("\t")
+		}
+		t.Fatalf("the focus does not come to %s", selector)
+	}
+	b.open("/")
+	tabTo("#latest a")
+	press("\r")
+	b.await("the order", `document.getElementById("uid")?.textContent === "`+markup+`"`)
+	b.mustSee("main", "not the sum of the items")
+	if n := b.count("main img"); n != 0 {
+		t.Errorf("%d pictures are of the order", n)
+	}
+	press("/")
+	b.await("the search field", `document.activeElement.id === "order_uid"`)
+	tabTo(`[name=language][value=ru]`)
+	press("\r")
+	b.await("Russian", `document.documentElement.lang === "ru"`)
+	b.mustSee("main", "это не сумма по товарам")
+	tabTo(`[name=theme][value=dark]`)
+	press("\r")
+	b.await("a dark page", `document.documentElement.dataset.theme === "dark" && getComputedStyle(document.body).backgroundColor === "rgb(16, 21, 20)"`)
+	b.picture("russian-order")
+	tabTo(`.foot a[href="/status"]`)
+	press("\r")
+	b.await("the status", `document.getElementById("status")`)
+	b.mustSee("#status", "Всё в порядке", "Отклонённые сообщения", "generation_1")
+	b.await("the charts", `document.querySelector("[data-chart=received] .line").getAttribute("d").includes("L")`)
+	b.picture("russian-status")
+	for _, path := range []string{"/", "/login", "/nowhere"} {
+		b.open(path)
+		b.picture("russian-" + strings.Trim(path, "/"))
+	}
+	b.mustBeFlawless("404")
 }

@@ -12,7 +12,9 @@ function enhance() {
   localise(document);
   selectSearched();
   copyButtons();
+  printButton();
   followLatest();
+  followStatus();
   followReplay();
   waitUntilReady();
 }
@@ -30,9 +32,19 @@ function repeat(milliseconds, what) {
   return stop;
 }
 
-// Times come in UTC. They are shown in the reader's zone, and as they were sent on hover.
+// Times come in UTC. They are shown in the reader's zone, and as they were sent on hover. Amounts are written as the
+// language writes their currency; one that is not known stays as it came.
 function localise(root) {
-  const format = new Intl.DateTimeFormat("en-GB", {
+  for (const amount of root.querySelectorAll("data.money")) {
+    try {
+      const format = new Intl.NumberFormat(language(), { style: "currency", currency: amount.dataset.currency, maximumFractionDigits: 0 });
+      amount.textContent = format.format(BigInt(amount.value));
+      amount.title = `${amount.value} ${amount.dataset.currency}`;
+    } catch {
+      // no code of a currency
+    }
+  }
+  const format = new Intl.DateTimeFormat(language(), {
     day: "numeric", month: "short", year: "numeric",
     hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
   });
@@ -40,6 +52,11 @@ function localise(root) {
     const at = new Date(time.dateTime);
     if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
   }
+}
+
+function language() {
+  const code = document.documentElement.lang;
+  return code === "en" ? "en-GB" : code;
 }
 
 // Typing replaces what was not found.
@@ -113,15 +130,23 @@ function showAtOnce() {
 // <button data-copy="id"> copies the text of that element.
 function copyButtons() {
   for (const button of document.querySelectorAll("[data-copy]")) {
-    const label = button.innerHTML;
-    button.hidden = false;
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.textContent;
+    button.hidden = source.querySelector(".none") !== null; // nothing to copy
     button.addEventListener("click", async () => {
-      const done = await copy(document.getElementById(button.dataset.copy));
-      button.textContent = done ? "Copied" : "Press Ctrl+C";
-      say(done ? "Copied" : "Selected: press Control and C to copy");
-      setTimeout(() => { button.innerHTML = label; say(""); }, 2000);
+      const done = await copy(source);
+      button.textContent = done ? button.dataset.copied : button.dataset.selected;
+      say(button.textContent);
+      setTimeout(() => { button.textContent = label; say(""); }, 2000);
     });
   }
+}
+
+function printButton() {
+  const button = document.querySelector("[data-print]");
+  if (!button) return;
+  button.hidden = false;
+  button.addEventListener("click", () => print());
 }
 
 // The clipboard is there on https and localhost only; elsewhere the text is at least selected.
@@ -171,6 +196,48 @@ function followLatest() {
     list.replaceChildren(...fresh.childNodes);
     document.getElementById("count").textContent = next.getElementById("count").textContent;
   }
+}
+
+// The numbers of the status page follow the events, and the rates are drawn. What else is on it is read again now
+// and then.
+function followStatus() {
+  const status = document.getElementById("status");
+  if (!status) return;
+  const points = 120; // one a second
+  const charts = new Map(Array.from(status.querySelectorAll("[data-chart]"), (chart) => [chart.dataset.chart, { chart, rates: [] }]));
+  const number = new Intl.NumberFormat(language(), { maximumFractionDigits: 0 });
+  followEvents({ stats: ({ stats, rates }) => {
+    document.getElementById("silent").hidden = stats !== null;
+    for (const shown of status.querySelectorAll("[data-stat]")) if (stats) shown.textContent = number.format(stats[shown.dataset.stat]);
+    for (const [name, { chart, rates: known }] of charts) {
+      known.push(rates?.[name] ?? 0);
+      if (known.length > points) known.shift();
+      draw(chart, known, points);
+      const shown = status.querySelector(`[data-rate="${name}"]`);
+      shown.textContent = rates ? `${number.format(rates[name])} ${shown.dataset.unit}` : "\u00a0";
+    }
+  } });
+  repeat(5000, async () => {
+    if (document.hidden) return;
+    const next = await read("/status");
+    for (const id of ["fit", "health"]) {
+      const [shown, fresh] = [document.getElementById(id), next?.getElementById(id)];
+      if (fresh && shown.innerHTML !== fresh.innerHTML) shown.replaceChildren(...fresh.childNodes);
+    }
+  });
+}
+
+// draw draws rates, of which the last is now, into a chart that has room for so many.
+function draw(chart, rates, points) {
+  const { width, height } = chart.viewBox.baseVal;
+  const top = Math.max(...rates, 1);
+  const at = rates.map((rate, i) => {
+    const x = width - (rates.length - 1 - i) * width / (points - 1);
+    return `${x.toFixed(2)} ${(height - 1 - rate / top * (height - 3)).toFixed(2)}`;
+  });
+  const begin = at[0].split(" ")[0];
+  chart.querySelector(".line").setAttribute("d", `M${at.join("L")}`);
+  chart.querySelector(".area").setAttribute("d", `M${begin} ${height}L${at.join("L")}L${width} ${height}Z`);
 }
 
 // followEvents hands on what the service tells, by kind, while the page is shown and somebody looks. A browser has
