@@ -64,7 +64,7 @@ func (b *bench) fill(ctx context.Context, w *world.World, orders int) error {
 		}
 		if took := at.At.Sub(last.At).Seconds(); took > sampleEvery {
 			if w == b.worlds["large"] {
-				b.filling = append(b.filling, plotter.XY{X: float64(at.Orders), Y: float64(at.Position-last.Position) / took})
+				b.filling = append(b.filling, plotter.XY{X: float64(at.Orders) / 1e6, Y: float64(at.Position-last.Position) / took})
 			}
 			last = at
 		}

@@ -142,7 +142,7 @@ type bench struct {
 
 	nginxCache string      // of open files
 	latencyAll []float64   // of every sample, in milliseconds
-	filling    plotter.XYs // messages/s by orders there were, while the large world was filled
+	filling    plotter.XYs // messages/s by millions of orders there were, while the large world was filled
 }
 
 // build compiles the service as it is in this tree.

@@ -95,7 +95,7 @@ func (b *bench) plotRatios() (*plot.Plot, error) {
 		name  string
 		at    plotter.XYs
 		shape draw.GlyphDrawer
-	}{{"at least", least, draw.TriangleGlyph{}}, {"at most", most, draw.RingGlyph{}}} {
+	}{{"at least", least, draw.PyramidGlyph{}}, {"at most", most, draw.CircleGlyph{}}} {
 		if len(goal.at) == 0 {
 			continue
 		}
@@ -171,7 +171,7 @@ func (b *bench) plotLookups() (*plot.Plot, error) {
 func (b *bench) plotGrowth() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = "Projecting, as the database grows"
-	p.X.Label.Text, p.Y.Label.Text = "orders there are", "messages/s"
+	p.X.Label.Text, p.Y.Label.Text = "million orders there are", "messages/s"
 	if len(b.filling) < 2 {
 		return p, nil // filled by an earlier run
 	}
