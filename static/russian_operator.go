@@ -83,6 +83,7 @@ var russianOperator = map[string]string{
 	"Retry in waves": "Повторять волнами", "Only say what would become of them": "Только показать, что с ними станет",
 	"It is being found out what would become of %s": "Выясняется, что станет с такими: %s", "Retrying %s": "Повторяются: %s", "It stopped:": "Остановлено:", "It was cancelled. What was retried stays so.": "Отменено. Что повторено, то повторено.",
 	"Nothing was done:": "Ничего не сделано:", "there were no %s.": "нет таких: %s.", "%s %s were retried.": "Повторено %s: %s.", "%s %s would be retried.": "Было бы повторено %s: %s.",
+	"Wave by wave": "Волна за волной", "What changes in it": "Что в нём меняется",
 	"Refused again": "Снова отклонено", "Left out": "Пропущено", "and %s waves before": "и ещё волн до этого: %s",
 	"Some are left out, for a replay would decide otherwise: each would come before the order that a later message made. A replay of everything settles them.": "Некоторые пропущены, так как обработка всего решила бы иначе: каждое пришло бы раньше заказа, который сделало более позднее сообщение. Обработка всего решит и про них.",
 	"The replay is ordered.": "Обработка заказана.", "The previous generation is being brought up to date.": "Прежнее поколение догоняет.", "The replay was given up.": "Обработка прекращена.", "The previous generation was given up.": "Прежнее поколение удалено.",
