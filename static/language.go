@@ -1,6 +1,8 @@
 package static
 
 import (
+	"maps"
+
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 )
@@ -57,9 +59,7 @@ func (l *Language) knows(english string) bool {
 func together(parts ...map[string]string) map[string]string {
 	all := make(map[string]string)
 	for _, part := range parts {
-		for english, text := range part {
-			all[english] = text
-		}
+		maps.Copy(all, part)
 	}
 	return all
 }
