@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -111,4 +112,21 @@ func mustRead(tb testing.TB, file string) string {
 		tb.Fatal(err)
 	}
 	return string(text)
+}
+
+// mustMeasure reads a metric.
+func mustMeasure(tb testing.TB, address, name string) int64 {
+	tb.Helper()
+	_, metrics := get(tb, "http://"+address+"/metrics", "")
+	for line := range strings.Lines(metrics) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return int64(f)
+		}
+	}
+	tb.Fatalf("no metric %s", name)
+	return 0
 }

@@ -131,23 +131,6 @@ func TestABurstIntoAPausedDatabaseStaysWithinTheMemoryLimit(t *testing.T) {
 	p.mustStop()
 }
 
-// mustMeasure reads a metric.
-func mustMeasure(tb testing.TB, address, name string) int64 {
-	tb.Helper()
-	_, metrics := get(tb, "http://"+address+"/metrics", "")
-	for line := range strings.Lines(metrics) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			return int64(f)
-		}
-	}
-	tb.Fatalf("no metric %s", name)
-	return 0
-}
-
 // A client that asks and does not read costs a connection, whatever it asked for.
 func TestSlowClientsOfLargeAnswersTakeNoMemory(t *testing.T) {
 	t.Parallel()
