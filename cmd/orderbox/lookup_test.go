@@ -62,11 +62,12 @@ func (b *browser) mustBeAt(path string) {
 	}
 }
 
-// await returns when an expression becomes true in the page.
+// await returns when an expression becomes true in the page. It fails while another page is being loaded.
 func (b *browser) await(what, expression string) {
 	b.Helper()
 	testservers.Eventually(b, what, func() bool {
-		return ask(b, "look for "+what, chromedp.Evaluate[bool](fmt.Sprintf("Boolean(%s)", expression)))
+		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](fmt.Sprintf("Boolean(%s)", expression)))
+		return err == nil && is
 	})
 }
 
