@@ -31,7 +31,7 @@ import (
 )
 
 type command struct {
-	Short  bool     `help:"Small sizes; fails when a ratio is below a third of its goal."`
+	Short  bool     `help:"Small sizes; fails when a ratio is below a fifth of its goal."`
 	Row    []string `help:"Only these rows, in the order of the report." placeholder:"NAME"`
 	Rounds int      `help:"How often each row takes turns with its limit. Default: 5, with --short 3." placeholder:"N"`
 	Out    string   `help:"Directory for performance.md and its plots, which a run writes that is of all rows and not --short." placeholder:"DIR"`
