@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -67,28 +68,29 @@ func (c *shortcutCompiler) value(schemas []any, t reflect.Type) reader {
 			return nil
 		}
 	}
+	var read reader
 	switch {
 	case t.Kind() == reflect.Struct && d.isOnly("object"):
-		return c.object(&d, t)
+		read = c.object(&d, t)
 	case t.Kind() == reflect.Slice && d.isOnly("array"):
-		return c.array(&d, t)
+		read = c.array(&d, t)
 	case t.Kind() == reflect.String && d.isOnly("string"):
-		return text(d.texts)
+		read = text(d.texts)
 	case t.Kind() == reflect.Int64 && d.isOnly("integer"):
-		return number(d.integers)
-	default:
+		read = number(d.integers)
+	}
+	if read == nil {
 		return nil
+	}
+	return func(d *jsontext.Decoder, into reflect.Value, left *int) bool {
+		*left--
+		return *left >= 0 && read(d, into, left)
 	}
 }
 
 // isOnly says that no other type than this one is asked for.
 func (d *demands) isOnly(name string) bool {
-	for _, t := range d.types {
-		if t != name {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(d.types, func(t string) bool { return t != name })
 }
 
 func (c *shortcutCompiler) object(demanded *demands, t reflect.Type) reader {
@@ -117,9 +119,6 @@ func (c *shortcutCompiler) object(demanded *demands, t reflect.Type) reader {
 		return nil
 	}
 	return func(d *jsontext.Decoder, into reflect.Value, left *int) bool {
-		if *left--; *left < 0 {
-			return false
-		}
 		if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
 			return false
 		}
@@ -152,9 +151,6 @@ func (c *shortcutCompiler) array(demanded *demands, t reflect.Type) reader {
 		return nil
 	}
 	return func(d *jsontext.Decoder, into reflect.Value, left *int) bool {
-		if *left--; *left < 0 {
-			return false
-		}
 		if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
 			return false
 		}
@@ -173,10 +169,7 @@ func (c *shortcutCompiler) array(demanded *demands, t reflect.Type) reader {
 }
 
 func text(checks []func(string) bool) reader {
-	return func(d *jsontext.Decoder, into reflect.Value, left *int) bool {
-		if *left--; *left < 0 {
-			return false
-		}
+	return func(d *jsontext.Decoder, into reflect.Value, _ *int) bool {
 		token, err := d.ReadToken()
 		if err != nil || token.Kind() != '"' {
 			return false
@@ -189,10 +182,7 @@ func text(checks []func(string) bool) reader {
 
 // number reads an integer that is spelt as one; the long way knows the other spellings.
 func number(checks []func(int64) bool) reader {
-	return func(d *jsontext.Decoder, into reflect.Value, left *int) bool {
-		if *left--; *left < 0 {
-			return false
-		}
+	return func(d *jsontext.Decoder, into reflect.Value, _ *int) bool {
 		literal, err := d.ReadValue()
 		if err != nil || literal.Kind() != '0' {
 			return false
