@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"golang.org/x/time/rate"
 
+	"orderbox/internal/bench/load"
 	"orderbox/internal/bench/world"
 )
 
@@ -68,16 +67,8 @@ func (b *bench) busy(ctx context.Context) error {
 
 // lookups asks at a steady rate for the p99 in milliseconds, and then as fast as it goes for the rate.
 func (b *bench) lookups(ctx context.Context, s *world.Service, d *dump) (p99, perSecond float64, err error) {
-	attacker := vegeta.NewAttacker(vegeta.Connections(connections), vegeta.Workers(connections), vegeta.MaxWorkers(connections))
-	target := func(t *vegeta.Target) error {
-		*t = vegeta.Target{Method: http.MethodGet, URL: s.URL + orderPath + d.uids[rand.IntN(len(d.uids))]}
-		return nil
-	}
-	var m vegeta.Metrics
-	for result := range attacker.Attack(target, vegeta.ConstantPacer{Freq: busyLookups, Per: time.Second}, b.sizes.Load, b.row) {
-		m.Add(result)
-	}
-	m.Close()
+	m := load.Steady(s.URL+orderPath, d.uids, busyLookups, b.sizes.Load,
+		vegeta.Connections(connections), vegeta.Workers(connections), vegeta.MaxWorkers(connections))
 	if m.Success < 1 {
 		return 0, 0, fmt.Errorf("%.2f %% of the lookups failed: %v", 100*(1-m.Success), m.Errors)
 	}

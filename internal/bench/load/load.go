@@ -1,10 +1,10 @@
-// Package load asks a service for random orders with wrk.
+// Package load asks a service for random orders: as fast as it answers with wrk, at a steady rate with vegeta.
 //
-// In: wrk of the distribution, and a file with ids. Out: how fast the answers came.
+// In: wrk of the distribution, and ids. Out: how fast the answers came.
 //
-// Concurrency: Wrk returns when wrk has ended, and may be called concurrently.
+// Concurrency: what is started has ended when a function returns; they may be called concurrently.
 //
-// Not here: lookups at a steady rate, which are vegeta's.
+// Not here: what the figures mean.
 package load
 
 import (

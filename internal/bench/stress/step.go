@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -123,17 +122,8 @@ func (s *stress) closed(ctx context.Context, v *version, r *result) error {
 
 // open looks up at a steady rate.
 func (s *stress) open(v *version, r *result) {
-	attacker := vegeta.NewAttacker(vegeta.Connections(workers), vegeta.MaxWorkers(workers), vegeta.Timeout(timeout))
-	target := func(t *vegeta.Target) error {
-		*t = vegeta.Target{Method: http.MethodGet, URL: v.url + lookupPath + s.uids[rand.IntN(len(s.uids))]}
-		return nil
-	}
-	var m vegeta.Metrics
-	pace := vegeta.ConstantPacer{Freq: int(r.Lookups), Per: time.Second}
-	for answer := range attacker.Attack(target, pace, s.hold, v.name) {
-		m.Add(answer)
-	}
-	m.Close()
+	m := load.Steady(v.url+lookupPath, s.uids, int(r.Lookups), s.hold,
+		vegeta.Connections(workers), vegeta.MaxWorkers(workers), vegeta.Timeout(timeout))
 	r.Answered, r.Failed = m.Throughput, 1-m.Success
 	r.P50, r.P99 = m.Latencies.P50.Seconds()*1000, m.Latencies.P99.Seconds()*1000
 	if len(m.Errors) > 0 {
