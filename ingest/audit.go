@@ -222,12 +222,6 @@ func (a *auditor) peek(ctx context.Context, conn stan.Conn, start stan.Subscript
 func (a *auditor) fetch(ctx context.Context, conn stan.Conn, span inbox.Span, since int64) (recovered int64, err error) {
 	var came atomic.Int64
 	progress, beyond := make(chan struct{}, 1), make(chan struct{}, 1)
-	signal := func(c chan<- struct{}) {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
 	sub, err := conn.Subscribe(a.channel, func(msg *stan.Msg) {
 		sequence := int64(msg.Sequence)
 		a.stamped(msg.Timestamp)

@@ -118,11 +118,11 @@ func TestWhatTheBrokerDroppedIsMissingAndNamed(t *testing.T) {
 func TestRedeliveryStormsAreBounded(t *testing.T) {
 	t.Parallel()
 	const messages, size = 20_000, 1000
-	const inFlight = 256 // of messages as large as this broker permits
+	const inFlight = 256
 	postgres, broker := testservers.OwnPostgres(t), testservers.OwnBroker(t)
 	pool := testservers.Open(t, postgres.Database().ServiceURL, 4)
 	g, _ := mustRun(t, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: "orders", ClientID: "storm",
-		AckWait: 2 * time.Second})
+		Batch: inFlight / 2, AckWait: 2 * time.Second})
 	testservers.Eventually(t, "a session", g.Connected)
 	postgres.Crash()
 

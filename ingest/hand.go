@@ -15,9 +15,12 @@ type hand struct {
 
 	// arrived has a value when something may be waiting.
 	arrived chan struct{}
+	// missed has a value when the hand has become empty after there was no room for a message.
+	missed chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
+	refused bool                   // for want of room, since the hand was empty
 	held    map[identity]*delivery // waiting or being committed
 	waiting []*delivery
 	bytes   int
@@ -42,6 +45,7 @@ func newHand(maxMessages, maxBytes int) *hand {
 		maxMessages: maxMessages,
 		maxBytes:    maxBytes,
 		arrived:     make(chan struct{}, 1),
+		missed:      make(chan struct{}, 1),
 		held:        make(map[identity]*delivery),
 	}
 }
@@ -56,7 +60,11 @@ func (h *hand) put(msg *stan.Msg) bool {
 		d.msg = msg
 		return true
 	}
-	if h.closed || len(h.held) >= h.maxMessages || h.bytes > 0 && h.bytes+len(msg.Data) > h.maxBytes {
+	if h.closed {
+		return false
+	}
+	if len(h.held) >= h.maxMessages || h.bytes > 0 && h.bytes+len(msg.Data) > h.maxBytes {
+		h.refused = true
 		return false
 	}
 	d := &delivery{identity: id, received: time.Now(), payload: msg.Data, msg: msg}
@@ -64,7 +72,7 @@ func (h *hand) put(msg *stan.Msg) bool {
 	h.held[id] = d
 	h.waiting = append(h.waiting, d)
 	h.bytes += len(d.payload)
-	h.wake()
+	signal(h.arrived)
 	return true
 }
 
@@ -75,9 +83,10 @@ func (h *hand) size() (messages, bytes int) {
 	return len(h.held), h.bytes
 }
 
-func (h *hand) wake() {
+// signal leaves a value in a channel that has room for one.
+func signal(c chan<- struct{}) {
 	select {
-	case h.arrived <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -103,7 +112,7 @@ func (h *hand) take(max, maxBytes int) []*delivery {
 		h.waiting = nil
 	}
 	if len(h.waiting) > 0 {
-		h.wake()
+		signal(h.arrived)
 	}
 	return batch
 }
@@ -117,6 +126,10 @@ func (h *hand) release(batch []*delivery) []*stan.Msg {
 		messages[i] = d.msg
 		delete(h.held, d.identity)
 		h.bytes -= len(d.payload)
+	}
+	if h.refused && len(h.held) == 0 {
+		h.refused = false
+		signal(h.missed)
 	}
 	return messages
 }

@@ -29,8 +29,8 @@ type Options struct {
 	// replica is started again, or what it had not acknowledged arrives only after AckWait.
 	ClientID string
 	// Batch is how many messages share a commit at most (default 2048). The broker delivers up to
-	// twice as many without acknowledgement, one batch that commits and one that gathers, or fewer where
-	// so many of the largest that it permits would not fit into memory: 256 where that is 1 MiB.
+	// twice as many without acknowledgement, one batch that commits and one that gathers, or fewer once
+	// so many did not fit into memory: 256 where the broker permits 1 MiB.
 	Batch int
 	// AckWait is after how long the broker delivers again what was not acknowledged; whole seconds
 	// (default 30 s).
@@ -59,6 +59,7 @@ type Ingester struct {
 	portion retry.Portion // of a batch
 
 	connected atomic.Bool
+	large     atomic.Bool // there were messages too large for two batches to fit the hand
 }
 
 // New checks the options and returns an ingester that appends to box. It connects to nothing yet.

@@ -33,11 +33,22 @@ func mustStart(tb testing.TB, pool *pgxpool.Pool, broker testservers.STAN, chann
 
 func mustRun(tb testing.TB, pool *pgxpool.Pool, o Options) (g *Ingester, stop func()) {
 	tb.Helper()
+	g = mustMake(tb, pool, o)
+	return g, mustRunIt(tb, g)
+}
+
+func mustMake(tb testing.TB, pool *pgxpool.Pool, o Options) *Ingester {
+	tb.Helper()
 	o.Log = slog.New(slog.NewTextHandler(tb.Output(), nil))
 	g, err := New(inbox.New(pool, nil), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return g
+}
+
+func mustRunIt(tb testing.TB, g *Ingester) (stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan struct{})
 	go func() {
@@ -48,7 +59,7 @@ func mustRun(tb testing.TB, pool *pgxpool.Pool, o Options) (g *Ingester, stop fu
 	}()
 	stop = func() { cancel(); <-done }
 	tb.Cleanup(stop)
-	return g, stop
+	return stop
 }
 
 var clients atomic.Int64
@@ -271,6 +282,23 @@ func TestReplicasShareTheLoadAndLoseNothing(t *testing.T) {
 	}
 }
 
+// AckWait is longer than the test may take: what had no room must come without waiting for it.
+func TestWhatHadNoRoomIsDeliveredAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	const messages, fit = 300, 40
+	pool := testservers.Open(t, testservers.Database(t).ServiceURL, 4)
+	broker, channel := testservers.Broker(t), testservers.Channel(t)
+	mustPublish(t, broker, channel, numbered(1000, 999+messages)...)
+	g := mustMake(t, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: "room-" + channel,
+		Batch: messages, AckWait: time.Hour})
+	g.hand.maxBytes = fit * len("1000")
+	mustRunIt(t, g)
+	mustHold(t, pool, numbered(1000, 999+messages))
+	if dropped := testutil.ToFloat64(g.metrics.dropped); dropped == 0 {
+		t.Error("everything had room: nothing was tested")
+	}
+}
+
 func TestTheHandIsBounded(t *testing.T) {
 	h := newHand(3, 100)
 	msg := func(sequence uint64, size int) *stan.Msg {
@@ -292,6 +320,9 @@ func TestTheHandIsBounded(t *testing.T) {
 	}
 	if acks := h.release(first); len(acks) != 1 || acks[0] != again {
 		t.Error("the acknowledgement must go to the latest delivery")
+	}
+	if len(h.missed) != 1 {
+		t.Error("the hand is empty again and does not say that it had no room before")
 	}
 	for i := range uint64(3) {
 		if !h.put(msg(10+i, 10)) {
@@ -338,11 +369,15 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func TestNoMoreIsInFlightThanFitsTheHand(t *testing.T) {
+func TestNoMoreIsInFlightThanFitsTheHandOnceThereWereLargeMessages(t *testing.T) {
 	g, err := New(nil, Options{URL: "nats://127.0.0.1:1", Cluster: "c", Channel: "c", ClientID: "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n := g.inFlight(1 << 20); n != 4096 {
+		t.Errorf("%d messages are in flight before there were large ones, want two batches", n)
+	}
+	g.large.Store(true)
 	for maxPayload, want := range map[int64]int{1 << 10: 4096, 1 << 20: 256, 8 << 20: 128, 0: 4096} {
 		if n := g.inFlight(maxPayload); n != want {
 			t.Errorf("%d messages of up to %d bytes are in flight, want %d", n, maxPayload, want)

@@ -31,6 +31,14 @@ const (
 
 // followSessions keeps one session up until ctx ends, and audits until taking does.
 func (g *Ingester) followSessions(ctx, taking context.Context) {
+	for ctx.Err() == nil {
+		g.followSession(ctx, taking)
+	}
+}
+
+// followSession returns when a session was closed: because ctx ended, or to have what there was no room for delivered
+// by the next one, at once.
+func (g *Ingester) followSession(ctx, taking context.Context) {
 	retry.Forever(ctx, g.log, "receive", func(ctx context.Context, works func()) error {
 		lost := make(chan error, 1)
 		conn, err := g.connect(lost)
@@ -52,9 +60,11 @@ func (g *Ingester) followSessions(ctx, taking context.Context) {
 		select {
 		case err := <-lost:
 			return fmt.Errorf("session lost: %w", err)
+		case <-g.hand.missed:
+			g.large.Store(true)
 		case <-ctx.Done():
-			return closeSession(conn)
 		}
+		return closeSession(conn)
 	})
 }
 
@@ -98,11 +108,14 @@ func (g *Ingester) connect(lost chan<- error) (stan.Conn, error) {
 	return conn, nil
 }
 
-// inFlight is how many messages the broker may deliver without acknowledgement: as many as fit the hand even
-// if each is as large as the broker permits. So none is dropped for want of room, to come again only after
-// AckWait, and what STAN's client buffers is bounded as the hand is. Where the broker permits very large ones,
-// there are still enough for a commit to be worth it, and the hand may drop some.
+// inFlight is how many messages the broker may deliver without acknowledgement: one batch that commits and one
+// that gathers. If some were too large for so many to fit the hand, it is from then on as many as fit if each is as large
+// as the broker permits, so that none is dropped again. Where that is very large, there are still enough for a
+// commit to be worth it, and the hand may drop some.
 func (g *Ingester) inFlight(maxPayload int64) int {
+	if !g.large.Load() {
+		return 2 * g.o.Batch
+	}
 	const enough = 128
 	return min(2*g.o.Batch, max(enough, int(maxHandBytes/max(1, maxPayload))))
 }
