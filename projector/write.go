@@ -58,13 +58,15 @@ func (f *fates) resolve(j judgement) {
 // duplicate is a message whose order was there already.
 type duplicate struct{ position, first int64 }
 
+// It says whether there are decisions to apply, for to apply none costs more than all else of a small batch.
 const moveCheckpointSQL = `
 update checkpoint
 set position = $2,
     orders = orders + $3,
     duplicates = duplicates + $4,
     dead_letters = dead_letters + $5
-where position = $1`
+where position = $1
+returning coalesce((select max(id) from decisions) > decision, false)`
 
 // One that was resolved before stays as it is, so batches may be cut anywhere.
 const resolveSQL = `
@@ -112,12 +114,13 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 		}
 		f = sort(judged, known)
 		last := judged[len(judged)-1].position
-		tag, err := tx.Exec(ctx, moveCheckpointSQL, x.checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead))
+		var undecided bool
+		err = tx.QueryRow(ctx, moveCheckpointSQL, x.checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead)).Scan(&undecided)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return errMoved
+		}
 		if err != nil {
 			return err
-		}
-		if tag.RowsAffected() != 1 {
-			return errMoved
 		}
 		if err := f.copyTo(ctx, tx); err != nil {
 			return storing{err}
@@ -127,7 +130,7 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 				return err
 			}
 		}
-		if x.gen.state == stateCurrent {
+		if undecided && x.gen.state == stateCurrent {
 			return decide(ctx, tx)
 		}
 		return nil
