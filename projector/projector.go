@@ -160,7 +160,7 @@ func (x *projection) rest(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
 	return false, pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
-		if err := x.guard(ctx, tx); err != nil {
+		if err := x.guard(tx.QueryRow(ctx, guardSQL, x.gen.name)); err != nil {
 			return err
 		}
 		return decide(ctx, tx)

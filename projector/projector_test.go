@@ -360,24 +360,33 @@ func TestOneProjectorWorksAtATimeAndAnotherTakesOver(t *testing.T) {
 }
 
 // The log is long enough for reading, judging and writing to go on side by side. The limit is COPY into the same four
-// tables; internal/bench measures both in turn.
+// tables; internal/bench measures both in turn. Small batches are those of messages that come one by one.
 func BenchmarkProject(b *testing.B) {
-	h := newHouse(b)
-	const size, part = 40_000, 2000
-	for n := uint64(0); b.Loop(); n++ {
-		b.StopTimer()
-		for range size / part {
-			var payloads [][]byte
-			for m := range publisher.Messages(1000+n, part, 0) {
-				payloads = append(payloads, m.Payload)
+	const part = 2000
+	seed := uint64(1000)
+	for _, batch := range []int{10, 50, 100, 150, 250, 0} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			h := newHouse(b)
+			parts := 2
+			if batch == 0 {
+				parts = 20
 			}
-			h.receive(b, payloads...)
-			n++
-		}
-		b.StartTimer()
-		stop := h.start(b, 0)
-		h.await(b)
-		stop()
+			for b.Loop() {
+				b.StopTimer()
+				for range parts {
+					var payloads [][]byte
+					for m := range publisher.Messages(seed, part, 0) {
+						payloads = append(payloads, m.Payload)
+					}
+					h.receive(b, payloads...)
+					seed++
+				}
+				b.StartTimer()
+				stop := h.start(b, batch)
+				h.await(b)
+				stop()
+			}
+			b.ReportMetric(float64(parts*part*b.N)/b.Elapsed().Seconds(), "orders/s")
+		})
 	}
-	b.ReportMetric(float64(size*b.N)/b.Elapsed().Seconds(), "orders/s")
 }

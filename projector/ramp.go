@@ -230,7 +230,7 @@ func (p *Projector) predict(ctx context.Context, letters []int64, made map[strin
 	judged := inForce.judge(entries, allCores())
 	var orders map[string]known
 	err = p.inCurrent(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		orders, err = knownOrders(ctx, tx, judged)
+		orders, err = knownOrders(tx.Query(ctx, knownOrdersSQL, uidsOf(judged)))
 		return err
 	})
 	if err != nil {

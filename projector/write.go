@@ -84,9 +84,10 @@ from generations
 where name = $1
 for share`
 
-func (x *projection) guard(ctx context.Context, tx pgx.Tx) error {
+// guard takes the answer to guardSQL.
+func (x *projection) guard(answer pgx.Row) error {
 	var s state
-	err := tx.QueryRow(ctx, guardSQL, x.gen.name).Scan(&s)
+	err := answer.Scan(&s)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && s != x.gen.state {
 		return errReplaced
 	}
@@ -105,25 +106,14 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	err = pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
-		if err := x.guard(ctx, tx); err != nil {
-			return err
-		}
-		known, err := knownOrders(ctx, tx, judged)
+		known, err := x.sought(ctx, tx, judged)
 		if err != nil {
-			return storing{err}
+			return err
 		}
 		f = sort(judged, known)
-		last := judged[len(judged)-1].position
-		var undecided bool
-		err = tx.QueryRow(ctx, moveCheckpointSQL, x.checkpoint, last, len(f.orders), len(f.duplicates), len(f.dead)).Scan(&undecided)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errMoved
-		}
+		undecided, err := x.move(ctx, tx, judged[len(judged)-1].position, &f)
 		if err != nil {
 			return err
-		}
-		if err := f.copyTo(ctx, tx); err != nil {
-			return storing{err}
 		}
 		if len(f.resolved) > 0 {
 			if _, err := tx.Exec(ctx, resolveSQL, f.resolved, f.resolving); err != nil {
@@ -142,6 +132,65 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 	return f, nil
 }
 
+// sought guards, and looks up the orders of a batch.
+func (x *projection) sought(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string]known, error) {
+	questions := &pgx.Batch{}
+	questions.Queue(guardSQL, x.gen.name)
+	questions.Queue(knownOrdersSQL, uidsOf(judged))
+	answers := tx.SendBatch(ctx, questions)
+	defer answers.Close()
+	if err := x.guard(answers.QueryRow()); err != nil {
+		return nil, err
+	}
+	known, err := knownOrders(answers.Query())
+	if err != nil {
+		return nil, storing{err}
+	}
+	return known, nil
+}
+
+// move takes the checkpoint to a position and writes the rows of the batch that ends there. It says whether there are
+// decisions to apply.
+//
+// A few rows are inserted in the same trip to the database: a COPY is some trips more for each table, and takes
+// less time only for many rows.
+func (x *projection) move(ctx context.Context, tx pgx.Tx, to int64, f *fates) (undecided bool, err error) {
+	statements, tables := &pgx.Batch{}, f.tables()
+	statements.Queue(moveCheckpointSQL, x.checkpoint, to, len(f.orders), len(f.duplicates), len(f.dead))
+	copied := rowsOf(tables) > fewRows
+	if !copied {
+		for _, t := range tables {
+			t.insert(statements)
+		}
+	}
+	answers := tx.SendBatch(ctx, statements)
+	defer answers.Close()
+	err = answers.QueryRow().Scan(&undecided)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errMoved
+	}
+	if err != nil {
+		return false, err
+	}
+	for range statements.Len() - 1 {
+		if _, err := answers.Exec(); err != nil {
+			return false, storing{err}
+		}
+	}
+	if err := answers.Close(); err != nil {
+		return false, err
+	}
+	if !copied {
+		return undecided, nil
+	}
+	for _, t := range tables {
+		if err := t.copy(ctx, tx); err != nil {
+			return false, storing{err}
+		}
+	}
+	return undecided, nil
+}
+
 // known is an order that was projected before.
 type known struct {
 	position int64
@@ -158,18 +207,22 @@ cross join lateral (
     where order_uid = sought.order_uid
     limit 1) as o`
 
-func knownOrders(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string]known, error) {
-	uids := make([]string, 0, len(judged))
+func uidsOf(judged []judgement) (uids []string) {
+	uids = make([]string, 0, len(judged)) // a nil slice would be sent as null
 	for _, j := range judged {
 		if j.dead == nil {
 			uids = append(uids, j.order.OrderUID)
 		}
 	}
-	found := make(map[string]known, len(uids))
-	rows, err := tx.Query(ctx, knownOrdersSQL, uids)
+	return uids
+}
+
+// knownOrders takes the answer to knownOrdersSQL.
+func knownOrders(rows pgx.Rows, err error) (map[string]known, error) {
 	if err != nil {
 		return nil, err
 	}
+	found := make(map[string]known)
 	var uid string
 	var position int64
 	var digest []byte
