@@ -268,9 +268,11 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 	if begin == checkpoint {
 		return false, nil
 	}
-	var end int64
-	if err := tx.QueryRow(ctx, endOfChunkSQL, begin, checkpoint, size-1).Scan(&end); err != nil {
-		return false, err
+	end := checkpoint
+	if checkpoint-begin > int64(size) {
+		if err := tx.QueryRow(ctx, endOfChunkSQL, begin, checkpoint, size-1).Scan(&end); err != nil {
+			return false, err
+		}
 	}
 	// Asked for all at once, the database goes on with the next part while one is decoded: what it sends meanwhile waits in
 	// the connection, which holds a part and not a chunk.
