@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"orderbox/internal/bench/world"
 )
@@ -46,7 +47,25 @@ func (b *bench) getBeside(ctx context.Context, s *world.Service) (err error) {
 	if err := same(ctx, d, s.URL, bareURL, nginxURL); err != nil {
 		return err
 	}
-	return b.getRounds(ctx, d, []string{s.URL, bareURL, nginxURL})
+	before, err := scrape(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := b.getRounds(ctx, d, []string{s.URL, bareURL, nginxURL}); err != nil {
+		return err
+	}
+	after, err := scrape(ctx, s)
+	if err != nil {
+		return err
+	}
+	b.pauses("pauses of the garbage collector, while lookups are answered", before, after, goal{Most: 1})
+	return nil
+}
+
+// pauses adds the figure of the garbage collector's pauses between two moments.
+func (b *bench) pauses(what string, before, after metrics, g goal) {
+	pause, n := after.pauseP99(before)
+	b.figures = append(b.figures, figure{Row: b.row, What: fmt.Sprintf("p99 of %d %s", n, what), Unit: "ms", Values: []float64{pause * 1000}, Goal: g})
 }
 
 // getRounds loads the service, the bare server and nginx in turn. The first round warms all of them up and does not count.

@@ -6,6 +6,7 @@ replace orderbox => ../..
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/nats-io/stan.go v0.10.4
 	github.com/tsenart/vegeta/v12 v12.13.0
 	golang.org/x/text v0.43.0
 	golang.org/x/time v0.16.0
@@ -54,7 +55,6 @@ require (
 	github.com/nats-io/nats.go v1.55.0 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
-	github.com/nats-io/stan.go v0.10.4 // indirect
 	github.com/posener/complete v1.2.3 // indirect
 	github.com/pressly/goose/v3 v3.29.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect

@@ -21,6 +21,8 @@ func (b *bench) ingest(ctx context.Context) error {
 	}
 	f := figure{Row: b.row, What: "broker to committed inbox", Unit: "messages/s", Short: "ingest",
 		Limit: "COPY of the same rows in the same batches", Goal: goal{Ratio: true, Least: 0.6}}
+	parts := figure{Row: b.row, What: "the same, beside both of its parts one after the other", Unit: "messages/s", Short: "ingest, both parts",
+		Limit: "the broker's delivery with acknowledgements, and then that COPY", Goal: goal{Ratio: true}}
 	for range b.rounds {
 		payloads, _ := made(stream(b.sizes.Messages, 0))
 		if err := w.Publish(ctx, each(payloads)); err != nil {
@@ -40,11 +42,16 @@ func (b *bench) ingest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		limit := float64(len(payloads)) / took.Seconds()
-		f.Values, f.Limits = append(f.Values, rate), append(f.Limits, limit)
-		b.say("%.0f messages/s in %d batches; COPY %.0f rows/s", rate, len(batches), limit)
+		delivery, err := w.Deliver(ctx, len(payloads))
+		if err != nil {
+			return err
+		}
+		perSecond := func(d time.Duration) float64 { return float64(len(payloads)) / d.Seconds() }
+		f.Values, f.Limits = append(f.Values, rate), append(f.Limits, perSecond(took))
+		parts.Values, parts.Limits = append(parts.Values, rate), append(parts.Limits, perSecond(took+delivery))
+		b.say("%.0f messages/s in %d batches; COPY %.0f rows/s, delivery %.0f messages/s", rate, len(batches), perSecond(took), perSecond(delivery))
 	}
-	b.figures = append(b.figures, f)
+	b.figures = append(b.figures, f, parts)
 	return b.fill(ctx, w, 0)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func (b *bench) nginx(ctx context.Context, d *dump) (base string, stop func() er
 	if needed := len(d.uids) + 1000; uint64(needed) <= files.Max {
 		cache = fmt.Sprintf("max=%d inactive=1h", needed)
 	}
-	b.nginxCache = cache
+	b.nginxCache = cmp.Or(b.nginxCache, cache) // the first has all orders
 	config := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, address, user, files.Max, cache), 0o600); err != nil {
 		return "", nil, err
