@@ -220,6 +220,7 @@ var writers = map[string]string{
 	"generations": "projector",
 	"reasons":     "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
 	"items": "projector", "duplicates": "projector", "dead_letters": "projector", "dead_letter_places": "projector",
+	"dead_letter_counts": "projector",
 }
 
 func TestEachTableHasOneWriter(t *testing.T) {

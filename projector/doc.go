@@ -1,7 +1,8 @@
 // Package projector turns the log into tables.
 //
 // In: the entries of the inbox, from the checkpoint on, the schemas and the decisions. Out: orders,
-// deliveries, payments, items, duplicates, dead letters and the checkpoint, in the tables of a generation:
+// deliveries, payments, items, duplicates, dead letters with their counts, and the checkpoint, in the tables of a
+// generation:
 // the one in service, and the next one while a replay is under way.
 //
 // Laws kept here: 3 (one message, one verdict), 4 (the same log and schema give the same rows: nothing

@@ -55,6 +55,21 @@ set orders = (select count(*) from orders),
     duplicates = (select count(*) from duplicates),
     dead_letters = (select count(*) from dead_letters)`
 
+const forgetCountsSQL = `
+delete from dead_letter_counts`
+
+const recountLettersSQL = `
+insert into dead_letter_counts (reason, place, state, letters)
+select d.reason, p.place, d.state, count(*)
+from dead_letters as d
+join (
+    select position, '` + anyPlace + `' as place from dead_letters
+    union all
+    select position, place from dead_letter_places
+) as p on p.position = d.position
+where d.original is null
+group by d.reason, p.place, d.state`
+
 // Repair puts the trial's rows of the messages at some positions in the place of those in service, in one
 // transaction; caches then read everything anew. The trial must have been made as in service. The projector
 // waits meanwhile.
@@ -80,8 +95,10 @@ func (t *Trial) Repair(ctx context.Context, positions []int64) error {
 		if err := t.replaceRows(ctx, tx, positions, columns, rows); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, recountSQL); err != nil {
-			return err
+		for _, statement := range []string{recountSQL, forgetCountsSQL, recountLettersSQL} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
 		}
 		_, err = tx.Exec(ctx, touchGenerationSQL, t.Against)
 		return err

@@ -24,6 +24,7 @@ func TestARepairPutsSingleMessagesRight(t *testing.T) {
 		`delete from generation_1.dead_letter_places`,
 		`update generation_1.dead_letters set sentence = '', resolved = 5`,
 		`update generation_1.checkpoint set orders = orders + 3`,
+		`update generation_1.dead_letter_counts set letters = letters + 1`,
 		`delete from generation_1.duplicates where position = (select min(position) from generation_1.duplicates)`,
 	} {
 		h.mustExec(t, damage)

@@ -70,11 +70,15 @@ returning coalesce((select max(id) from decisions) > decision, false)`
 
 // One that was resolved before stays as it is, so batches may be cut anywhere.
 const resolveSQL = `
-update dead_letters as d
-set resolved = r.resolving
-from unnest($1::bigint[], $2::bigint[]) as r (resolved, resolving)
-where d.position = r.resolved
-    and d.resolved is null`
+with changed as (
+    update dead_letters as d
+    set resolved = r.resolving
+    from unnest($1::bigint[], $2::bigint[]) as r (resolved, resolving)
+    join dead_letters as before on before.position = r.resolved
+    where d.position = r.resolved
+        and d.resolved is null
+    returning d.position, d.reason, d.original, before.state as was, d.state
+)` + countChanged
 
 // It waits for a switch that is under way, and makes one wait: a generation is written to only while it is in
 // the state that its projector knows.
@@ -157,6 +161,7 @@ func (x *projection) sought(ctx context.Context, tx pgx.Tx, judged []judgement) 
 func (x *projection) move(ctx context.Context, tx pgx.Tx, to int64, f *fates) (undecided bool, err error) {
 	statements, tables := &pgx.Batch{}, f.tables()
 	statements.Queue(moveCheckpointSQL, x.checkpoint, to, len(f.orders), len(f.duplicates), len(f.dead))
+	f.countNew(statements)
 	copied := rowsOf(tables) > fewRows
 	if !copied {
 		for _, t := range tables {

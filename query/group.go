@@ -58,13 +58,24 @@ func (s *Server) groupsJSON(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, typeJSON, g)
 }
 
-// readGroups counts the dead letters in a state, by reason or by place, or both when by is empty.
+// A generation of an earlier version has no counts, until the next one takes its place.
+const hasCountsSQL = `select to_regclass('dead_letter_counts') is not null`
+
+// readGroups says how many dead letters are in a state, by reason or by place, or both when by is empty.
 func readGroups(ctx context.Context, tx pgx.Tx, state, by string) (g groups, err error) {
+	byReason, byPlace := reasonGroupsSQL, placeGroupsSQL
+	var counted bool
+	if err := tx.QueryRow(ctx, hasCountsSQL).Scan(&counted); err != nil {
+		return groups{}, fmt.Errorf("group dead letters: %w", err)
+	}
+	if !counted {
+		byReason, byPlace = countReasonsSQL, countPlacesSQL
+	}
 	if by != "place" {
-		g.Reasons, err = collect[reasonGroup](ctx, tx, groupByReasonSQL, state)
+		g.Reasons, err = collect[reasonGroup](ctx, tx, byReason, state)
 	}
 	if err == nil && by != "reason" {
-		g.Places, err = collect[placeGroup](ctx, tx, groupByPlaceSQL, state)
+		g.Places, err = collect[placeGroup](ctx, tx, byPlace, state)
 	}
 	if err != nil {
 		return groups{}, fmt.Errorf("group dead letters: %w", err)
@@ -72,8 +83,29 @@ func readGroups(ctx context.Context, tx pgx.Tx, state, by string) (g groups, err
 	return g, nil
 }
 
+const reasonGroupsSQL = `
+select r.code, r.sentence, sum(c.letters)::bigint as count
+from dead_letter_counts as c
+join reasons as r on r.code = c.reason
+where c.place = '*'
+    and ($1 = 'any' or c.state = $1)
+group by r.code
+having sum(c.letters) > 0
+order by count desc, r.code
+limit $2`
+
+const placeGroupsSQL = `
+select reason, place, sum(letters)::bigint as count
+from dead_letter_counts
+where place <> '*'
+    and ($1 = 'any' or state = $1)
+group by reason, place
+having sum(letters) > 0
+order by count desc, reason, place
+limit $2`
+
 // An index tells it all.
-const groupByReasonSQL = `
+const countReasonsSQL = `
 select r.code, r.sentence, g.count
 from (
     select reason, count(*) as count
@@ -86,7 +118,7 @@ join reasons as r on r.code = g.reason
 order by g.count desc, r.code
 limit $2`
 
-const groupByPlaceSQL = `
+const countPlacesSQL = `
 select d.reason, p.place, count(*) as count
 from dead_letters as d
 join dead_letter_places as p on p.position = d.position

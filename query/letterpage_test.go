@@ -27,6 +27,9 @@ func (p *projection) mustPlace(tb testing.TB, id int64, place string) {
 	tb.Helper()
 	p.mustTx(tb, p.generation, func(tx pgx.Tx) error {
 		_, err := tx.Exec(tb.Context(), `insert into dead_letter_places (place, position) values ($1, $2)`, place, id)
+		if err == nil {
+			_, err = tx.Exec(tb.Context(), countSQL)
+		}
 		return err
 	})
 }

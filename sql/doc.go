@@ -13,7 +13,8 @@
 //	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the log
 //	deliveries, payments, items,
 //	duplicates, dead_letters,
-//	dead_letter_places
+//	dead_letter_places,
+//	dead_letter_counts
 //
 // The last rows live in a schema of their own, a generation, which the search path chooses; the first
 // four live in public. Inbox, decisions and schemas together are the log: they determine the rest. Three roles:

@@ -120,5 +120,17 @@ create index dead_letters_original on dead_letters (original, position) where or
 create table dead_letter_places (
     place    text not null,
     position bigint not null references dead_letters deferrable,
-    primary key (place, position)
+    primary key (position, place)
+);
+create index dead_letter_places_place on dead_letter_places (place, position);
+
+-- How many dead letters have a reason, fail at a place and are in a state; those with the place * are counted wherever
+-- they fail, and each once. Retries and amendments are not among them. So a page says how many there are without
+-- reading them. A row that says 0 is as good as none.
+create table dead_letter_counts (
+    reason  text not null references reasons,
+    place   text not null,
+    state   text not null,
+    letters bigint not null,
+    primary key (reason, place, state)
 );

@@ -88,6 +88,13 @@ CREATE TABLE generation_1.checkpoint (
     CONSTRAINT checkpoint_one_check CHECK (one)
 );
 ALTER TABLE generation_1.checkpoint OWNER TO orderbox;
+CREATE TABLE generation_1.dead_letter_counts (
+    reason text NOT NULL,
+    place text NOT NULL,
+    state text NOT NULL,
+    letters bigint NOT NULL
+);
+ALTER TABLE generation_1.dead_letter_counts OWNER TO orderbox;
 CREATE TABLE generation_1.dead_letter_places (
     place text NOT NULL,
     "position" bigint NOT NULL
@@ -291,8 +298,10 @@ ALTER TABLE public.schemas ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY public.inbox ATTACH PARTITION public.inbox_other DEFAULT;
 ALTER TABLE ONLY generation_1.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY generation_1.dead_letter_counts
+    ADD CONSTRAINT dead_letter_counts_pkey PRIMARY KEY (reason, place, state);
 ALTER TABLE ONLY generation_1.dead_letter_places
-    ADD CONSTRAINT dead_letter_places_pkey PRIMARY KEY (place, "position");
+    ADD CONSTRAINT dead_letter_places_pkey PRIMARY KEY ("position", place);
 ALTER TABLE ONLY generation_1.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY ("position");
 ALTER TABLE ONLY generation_1.deliveries
@@ -323,6 +332,7 @@ ALTER TABLE ONLY public.inbox_other
     ADD CONSTRAINT inbox_other_source_channel_sequence_stamped_at_key UNIQUE (source, channel, sequence, stamped_at);
 ALTER TABLE ONLY public.schemas
     ADD CONSTRAINT schemas_pkey PRIMARY KEY (id);
+CREATE INDEX dead_letter_places_place ON generation_1.dead_letter_places USING btree (place, "position");
 CREATE INDEX dead_letters_first ON generation_1.dead_letters USING btree (first) WHERE (first IS NOT NULL);
 CREATE INDEX dead_letters_original ON generation_1.dead_letters USING btree (original, "position") WHERE (original IS NOT NULL);
 CREATE INDEX dead_letters_reason ON generation_1.dead_letters USING btree (reason, state, "position") WHERE (original IS NULL);
@@ -339,6 +349,8 @@ CREATE INDEX inbox_other_position_idx ON public.inbox_other USING btree ("positi
 ALTER INDEX public.inbox_original ATTACH PARTITION public.inbox_other_original_idx;
 ALTER INDEX public.inbox_position ATTACH PARTITION public.inbox_other_position_idx;
 ALTER INDEX public.inbox_source_channel_sequence_stamped_at_key ATTACH PARTITION public.inbox_other_source_channel_sequence_stamped_at_key;
+ALTER TABLE ONLY generation_1.dead_letter_counts
+    ADD CONSTRAINT dead_letter_counts_reason_fkey FOREIGN KEY (reason) REFERENCES generation_1.reasons(code);
 ALTER TABLE ONLY generation_1.dead_letter_places
     ADD CONSTRAINT dead_letter_places_position_fkey FOREIGN KEY ("position") REFERENCES generation_1.dead_letters("position") DEFERRABLE;
 ALTER TABLE ONLY generation_1.dead_letters
@@ -362,6 +374,7 @@ REVOKE ALL ON FUNCTION public.detach_inbox_partition(partition text) FROM PUBLIC
 REVOKE ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) TO orderbox;
 GRANT SELECT ON TABLE generation_1.checkpoint TO orderbox_reader;
+GRANT SELECT ON TABLE generation_1.dead_letter_counts TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.dead_letter_places TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.dead_letters TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.deliveries TO orderbox_reader;

@@ -173,7 +173,7 @@ func TestAnyChangedColumnIsNotTheSame(t *testing.T) {
 	l.mustClone(t, "g2")
 	for _, table := range l.tablesOf(t) {
 		for _, column := range l.columnsOf(t, table) {
-			if table == "checkpoint" { // it says how far, not what
+			if table == "checkpoint" || table == "dead_letter_counts" { // it says how far or how many, not what
 				continue
 			}
 			l.must(t, l.changed(t, table, column))

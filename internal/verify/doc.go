@@ -7,7 +7,7 @@
 // generation took the place of the one in service (Compare).
 //
 // Laws checked here, by their numbers in the design: 2 (the service may only add to the inbox and read
-// it), 3 (one message, one fate), 4 (an order is whole, and a dead letter is resolved, discarded and found
+// it), 3 (one message, one fate), 4 (an order is whole, and a dead letter is resolved, discarded, counted and found
 // at its places, as a replay would write them). The other laws are about time or about processes that die;
 // tests check those. Compare with a generation built anew from the log is what checks law 4 in full.
 //

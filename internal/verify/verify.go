@@ -93,6 +93,9 @@ select set_config('enable_hashjoin', 'off', true),
     set_config('jit', 'off', true),
     set_config('work_mem', '64MB', true)`
 
+// A generation of an earlier version has no counts, until the next one takes its place.
+const hasCountsSQL = `select to_regclass('dead_letter_counts') is not null`
+
 func check(ctx context.Context, tx pgx.Tx, g generation, r *Report) error {
 	if _, err := tx.Exec(ctx, streamSQL); err != nil {
 		return err
@@ -105,6 +108,13 @@ func check(ctx context.Context, tx pgx.Tx, g generation, r *Report) error {
 		}
 	} else {
 		laws = slices.Concat(laws, projectionLaws(), deadLetterLaws())
+		var counted bool
+		if err := tx.QueryRow(ctx, hasCountsSQL).Scan(&counted); err != nil {
+			return err
+		}
+		if counted {
+			laws = slices.Concat(laws, countLaws())
+		}
 		if err := count(ctx, tx, r); err != nil {
 			return err
 		}
