@@ -21,8 +21,9 @@ import (
 //
 // What stands left of "<" may be imported by what stands right of it; nothing is implied transitively.
 const policy = `
-	NONE < orderbox, inbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify, internal/chaos, internal/contract, internal/trace
+	NONE < orderbox, static, sql, internal/retry, internal/grace, internal/envfile, internal/local, internal/natstls, internal/verify, internal/chaos, internal/contract, internal/trace
 	internal/retry < internal/listen
+	internal/listen < inbox
 	internal/envfile < internal/cli
 	orderbox, internal/natstls < publisher
 	inbox, internal/retry, internal/grace, internal/natstls, internal/trace < ingest

@@ -59,27 +59,8 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 		b.pool.Reset()
 		return 0, fmt.Errorf("append %d messages: %w", len(messages), err)
 	}
-	b.notify(ctx)
+	b.appended.Notify(ctx)
 	return int(tag.RowsAffected()), nil
-}
-
-// A notification need not outlive a crash, so its commit does not wait for the disk.
-const notifyAppendSQL = `
-select set_config('synchronous_commit', 'off', true), pg_notify('` + Notifications + `', '')`
-
-const notifyTimeout = time.Second
-
-// notify wakes the readers of what was committed. It has no part in that commit: PostgreSQL refuses
-// notifications when their queue is full, as it gets when somebody listens and never ends a transaction, and
-// messages must come in all the same. Readers then find them when they poll.
-func (b *Inbox) notify(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
-	defer cancel()
-	if _, err := b.pool.Exec(ctx, notifyAppendSQL); err != nil {
-		b.notifyFailed.Do(func() {
-			b.log.Warn("readers cannot be notified, they find what is new when they poll", "error", err)
-		})
-	}
 }
 
 const preparePartitionsSQL = `select prepare_inbox_partitions($1)`

@@ -130,7 +130,7 @@ func (b *Inbox) decide(ctx context.Context, statement string, arguments []any, r
 		err = closeErr
 	}
 	if err == nil {
-		b.notify(ctx)
+		b.appended.Notify(ctx)
 	}
 	return err
 }

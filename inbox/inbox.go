@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/time/rate"
+
+	"orderbox/internal/listen"
 )
 
 // Notifications is the PostgreSQL channel that is notified after every transaction that appends.
@@ -39,13 +40,12 @@ type Entry struct {
 
 // Inbox is the log in one database.
 type Inbox struct {
-	pool *pgxpool.Pool
-	log  *slog.Logger
+	pool     *pgxpool.Pool
+	log      *slog.Logger
+	appended *listen.Notifier // of readers
 
 	mu       sync.Mutex
 	prepared time.Time // when the partitions were last looked after; guarded by mu
-
-	notifyFailed rate.Sometimes // says so
 }
 
 // New returns the log in pool's database. A nil log discards.
@@ -53,6 +53,6 @@ func New(pool *pgxpool.Pool, log *slog.Logger) *Inbox {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Inbox{pool: pool, log: log.With("stage", "inbox"),
-		notifyFailed: rate.Sometimes{First: 1, Interval: time.Minute}}
+	log = log.With("stage", "inbox")
+	return &Inbox{pool: pool, log: log, appended: listen.NewNotifier(pool, Notifications, log)}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"orderbox/inbox"
 	"orderbox/internal/listen"
@@ -55,8 +54,8 @@ type Projector struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	portion      retry.Portion  // of a batch
-	notifyFailed rate.Sometimes // says so
+	portion   retry.Portion    // of a batch
+	projected *listen.Notifier // of those who follow
 }
 
 // New returns a projector of box, the log in pool's database. It needs five connections of the pool.
@@ -82,7 +81,7 @@ func New(pool *pgxpool.Pool, box *inbox.Inbox, o Options) (*Projector, error) {
 		return nil, fmt.Errorf("projector: %w", err)
 	}
 	return &Projector{pool: pool, box: box, schema: s, o: o, log: o.Log.With("stage", "projector"),
-		metrics: newMetrics(o.Metrics), notifyFailed: rate.Sometimes{First: 1, Interval: time.Minute}}, nil
+		metrics: newMetrics(o.Metrics), projected: listen.NewNotifier(pool, notifications, o.Log.With("stage", "projector"))}, nil
 }
 
 // Run projects until ctx ends, for as long as the database takes to come back: into the generation in

@@ -203,7 +203,7 @@ func (x *projection) takeOver(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("put %s in service: %w", x.gen.name, err)
 	}
-	x.notify(ctx)
+	x.projected.Notify(ctx)
 	x.log.Info("put in service", "generation", x.gen.name, "checkpoint", x.checkpoint)
 	return true, nil
 }

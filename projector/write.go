@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,25 +14,6 @@ import (
 
 // notifications is the PostgreSQL channel that is notified after every transaction that projects.
 const notifications = "orderbox_projection"
-
-// A notification need not outlive a crash, so its commit does not wait for the disk.
-const notifyProjectionSQL = `
-select set_config('synchronous_commit', 'off', true), pg_notify('` + notifications + `', '')`
-
-const notifyTimeout = time.Second
-
-// notify wakes those who follow the projection. Like the notifications of the log it has no part in the
-// transaction: PostgreSQL refuses it when its queue is full, and projecting must go on all the same.
-func (p *Projector) notify(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
-	defer cancel()
-	// The leader's own connection would not survive a timeout.
-	if _, err := p.pool.Exec(ctx, notifyProjectionSQL); err != nil {
-		p.notifyFailed.Do(func() {
-			p.log.Warn("followers cannot be notified, they find what is new when they poll", "error", err)
-		})
-	}
-}
 
 // errMoved says that the checkpoint is not where this projector left it.
 var errMoved = errors.New("another projector moved the checkpoint")
@@ -132,7 +112,7 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 	if err != nil {
 		return fates{}, fmt.Errorf("project %d messages after %d: %w", len(judged), x.checkpoint, err)
 	}
-	x.notify(ctx)
+	x.projected.Notify(ctx) // not by the leader's own connection, which would not survive a timeout
 	return f, nil
 }
 

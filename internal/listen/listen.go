@@ -1,4 +1,5 @@
-// Package listen wakes a reader of a table when something may have been added to it.
+// Package listen wakes a reader of a table when something may have been added to it: who adds notifies (Notifier), who
+// reads listens (Run).
 //
 // In: PostgreSQL's notifications on one channel. Out: a value in a channel of capacity one.
 //
@@ -8,7 +9,7 @@
 //
 // Concurrency: one goroutine, the caller's, with one connection of the pool.
 //
-// Not here: notifying, and reading what there is.
+// Not here: reading what there is.
 package listen
 
 import (
