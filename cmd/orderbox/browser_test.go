@@ -27,6 +27,9 @@ import (
 // browserEnv says what a machine without a browser means: "required" is a failure, anything else a skip.
 const browserEnv = "ORDERBOX_TEST_BROWSER"
 
+// browserPatience is for a film; tests take seconds.
+const browserPatience = 10 * time.Minute
+
 // browser is a Chromium with one tab.
 type browser struct {
 	testing.TB
@@ -57,7 +60,7 @@ func mustBrowser(tb testing.TB, base string) *browser {
 		options = append(options, chromedp.NoSandbox) // it refuses root otherwise
 	}
 	// The test's own context ends before its cleanups run, and with it the browser could not end well.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), browserPatience)
 	tb.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	tb.Cleanup(cancel)
@@ -270,6 +273,10 @@ func TestOperatorMendsADeadLetterInABrowser(t *testing.T) {
 	b.fill("#discard-note", "a test of ours")
 	b.click(".noted button", ".tag.discarded")
 	b.mustSee(".history", "Discarded by operator", "a test of ours")
+	b.click(`.actions [action$="/reopen"] button`, ".tag.open")
+	b.mustSee(".history", "Reopened by operator")
+	b.fill("#discard-note", "after all")
+	b.click(".noted button", ".tag.discarded")
 
 	b.open("/dead-letters?reason=malformed&text=" + long)
 	b.mustSee(".letters", "/"+long)

@@ -50,8 +50,15 @@ type program struct {
 // mustProgram starts orderbox as a process of its own, which ends with the test.
 func mustProgram(tb testing.TB, env []string, args ...string) *program {
 	tb.Helper()
-	p := &program{tb: tb, cmd: exec.Command(os.Args[0], args...)}
-	p.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	return mustStart(tb, cmd)
+}
+
+// mustStart starts what is orderbox; it ends with the test.
+func mustStart(tb testing.TB, cmd *exec.Cmd) *program {
+	tb.Helper()
+	p := &program{tb: tb, cmd: cmd}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -59,7 +66,7 @@ func mustProgram(tb testing.TB, env []string, args ...string) *program {
 	tb.Cleanup(func() {
 		p.kill()
 		if tb.Failed() {
-			tb.Logf("orderbox %s printed\n%s", args[0], p.log.String())
+			tb.Logf("orderbox %s printed\n%s", strings.Join(cmd.Args[1:], " "), p.log.String())
 		}
 	})
 	return p
