@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+const eventsPath = "/api/v1/events"
+
 const (
 	// eventTimeout is how long a subscriber may take to accept what is sent before it is dropped. A browser comes
 	// again by itself.

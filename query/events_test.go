@@ -135,6 +135,10 @@ func TestEventsEndWithTheStage(t *testing.T) {
 	if err := server.Config.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
+	const none = `orderbox_http_request_duration_seconds_count{code="200",route="/api/v1/events"} 0`
+	if !strings.Contains(string(body(t, http.StatusOK, get(t, s, "/metrics"))), none) {
+		t.Error("how long somebody followed is measured as a time to answer")
+	}
 }
 
 func TestSubscribersAreBounded(t *testing.T) {

@@ -19,7 +19,7 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 	start := time.Now()
 	m := &metrics{lookups: newLatencies(start), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "orderbox_http_request_duration_seconds",
-		Help:    "Time to answer a request, by the route's pattern and the status code (499: the client went away).",
+		Help:    "Time to answer a request, by the route's pattern and the status code (499: the client went away); without streams of events, which last.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10},
 	}, []string{"route", "code"})}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
@@ -66,8 +66,11 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 // answer's series is found beforehand: looking one up by its labels costs as much as finding an order.
 func (m *metrics) route(pattern string) func(status int, start time.Time) {
 	usual := m.requests.WithLabelValues(pattern, "200")
-	isLookup := pattern == lookupPath
+	isLookup, isStream := pattern == lookupPath, pattern == eventsPath
 	return func(status int, start time.Time) {
+		if isStream && status == http.StatusOK {
+			return // how long somebody stayed is no time to answer
+		}
 		took := time.Since(start)
 		series := usual
 		if status != http.StatusOK && status != 0 { // a handler that writes nothing answers 200

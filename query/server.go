@@ -211,7 +211,7 @@ func (s *Server) routes() []route {
 		// The balance: received, orders, duplicates, dead letters, pending; and what never came.
 		{"GET", "/api/v1/stats", s.statsJSON},
 		// The latest orders and the balance with its rates, as they change: server-sent events.
-		{"GET", "/api/v1/events", s.events},
+		{"GET", eventsPath, s.events},
 		// What was refused, newest first: ?reason=&state=&place=&since=&until=&text=&limit=&after= (operator).
 		{"GET", "/api/v1/dead-letters", s.operator(s.deadLettersJSON)},
 		// How many there are by reason and by place: ?state=&by= (operator).

@@ -64,7 +64,6 @@ func (f schemaFlags) source() ([]byte, error) {
 }
 
 type webFlags struct {
-	Listen             string `env:"ORDERBOX_LISTEN" default:"127.0.0.1:8080" help:"Address for HTTP; port 0 takes a free one. Default: ${default}." placeholder:"HOST:PORT"`
 	MaxConnections     int    `name:"max-connections" env:"ORDERBOX_MAX_CONNECTIONS" default:"16384" help:"HTTP connections at a time, idle ones included; others wait. Each takes some 20 KiB of memory. Default: ${default}." placeholder:"N"`
 	OperatorToken      string `name:"operator-token" env:"ORDERBOX_OPERATOR_TOKEN" help:"What operators prove themselves with: a secret of 16 characters or more, whose decisions are those of 'operator', or NAME:SECRET,NAME:SECRET. Without one their paths are off; 'up' makes one." placeholder:"TOKEN"`
 	OperatorTokensFile string `name:"operator-tokens-file" env:"ORDERBOX_OPERATOR_TOKENS_FILE" help:"File with more of them, lines of NAME:SECRET, which nobody but its owner may write." placeholder:"FILE"`

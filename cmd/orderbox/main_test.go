@@ -236,6 +236,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"dead-letters discard 17", 2, "orderbox: missing flags: --note=TEXT\ntry: orderbox dead-letters discard --help\n"},
 		{"dead-letters reopen 17 --state discarded", 2, "orderbox: dead-letters reopen: name dead letters by their ids or by a filter, not by both\ntry: orderbox dead-letters reopen --help\n"},
 		{"dead-letters show seventeen", 2, "orderbox: <id>: expected a valid 64 bit int but got \"seventeen\"\ntry: orderbox dead-letters show --help\n"},
+		{"serve --stages ingest,query --database-url postgres://127.0.0.1:1/x --listen " + taken.Addr().String(), 1,
+			fmt.Sprintf("orderbox: the address %s is taken by another program\ntry: --listen 127.0.0.1:0 for a free port, or stop the other one\n", taken.Addr())},
 		{"migrate --data " + nowhere + " --database-url postgres://orderbox:x@127.0.0.1/orderbox", 1,
 			"orderbox: no administrator's URL is given\ntry: set ORDERBOX_ADMIN_URL\n"},
 		{"migrate --data " + nowhere + " --admin-url postgres://127.0.0.1/postgres --database-url postgres://me:x@127.0.0.1/orderbox", 1,

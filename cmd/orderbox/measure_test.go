@@ -130,3 +130,21 @@ func mustMeasure(tb testing.TB, address, name string) int64 {
 	tb.Fatalf("no metric %s", name)
 	return 0
 }
+
+func TestAProcessThatOnlyMeasuresTakesNoPortFromOneThatAnswers(t *testing.T) {
+	for _, c := range []struct {
+		listen string
+		stages []string
+		want   string
+	}{
+		{"", []string{"ingest", "projector", "query"}, "127.0.0.1:8080"},
+		{"", []string{"query"}, "127.0.0.1:8080"},
+		{"", []string{"ingest"}, "127.0.0.1:0"},
+		{"", []string{"ingest", "projector"}, "127.0.0.1:0"},
+		{"0.0.0.0:9000", []string{"projector"}, "0.0.0.0:9000"},
+	} {
+		if got := (&serveCommand{Listen: c.listen, Stages: c.stages}).address(); got != c.want {
+			t.Errorf("--listen %q --stages %v: %s, want %s", c.listen, c.stages, got, c.want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type serveCommand struct {
 	tlsFlags
 	logFlags
 	schemaFlags
+	Listen string        `env:"ORDERBOX_LISTEN" help:"Address for HTTP; port 0 takes a free one. Default: 127.0.0.1:8080, or without the stage query a free port of 127.0.0.1, which the log says." placeholder:"HOST:PORT"`
 	Stages []string      `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
 	Drain  time.Duration `env:"ORDERBOX_DRAIN" default:"2s" help:"How long to go on answering when told to stop, while /readyz says no: longer than a load balancer takes to notice. Default: ${default}." placeholder:"TIME"`
 }
@@ -30,7 +31,7 @@ func (serveCommand) Help() string {
 	return `The database must have been migrated ('orderbox migrate'). Broker and database may come and go: nothing that
 was acknowledged is lost, and lookups go on meanwhile. SIGTERM and Ctrl-C stop it in order, a second one at once.
 
-Without the stage query, it answers /metrics and /healthz alone.
+Without the stage query, it answers /metrics and /healthz alone, and takes no port from one that answers more.
 
 Examples:
   orderbox serve
@@ -62,7 +63,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 	if st.tls, err = c.config(log); err != nil {
 		return err
 	}
-	if st.listener, err = listen(ctx, c.Listen); err != nil {
+	if st.listener, err = listen(ctx, c.address()); err != nil {
 		return err
 	}
 	defer st.listener.Close()
@@ -76,6 +77,19 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// address is where to listen. Who runs the stages in processes of their own expects the pages at the usual port, whichever
+// process is started first; where what only measures is to be found can be said.
+func (c *serveCommand) address() string {
+	switch {
+	case c.Listen != "":
+		return c.Listen
+	case slices.Contains(c.Stages, "query"):
+		return "127.0.0.1:8080"
+	default:
+		return "127.0.0.1:0"
+	}
 }
 
 // listen takes the address for HTTP.

@@ -355,3 +355,22 @@ func TestUpStopsUnderLoad(t *testing.T) {
 	}
 	p.mustTerminate(os.Interrupt)
 }
+
+// Somebody who follows the events is let go, and does not come to be thrown out when the patience for the rest has ended.
+func TestWhoFollowsTheEventsHoldsUpNoStop(t *testing.T) {
+	t.Parallel()
+	p, address := mustServe(t, testservers.Database(t), testservers.Broker(t), testservers.Channel(t))
+	answer, err := http.Get("http://" + address + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	events := bufio.NewReader(answer.Body)
+	if line, err := events.ReadString('\n'); err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%d, %q, %v", answer.StatusCode, line, err)
+	}
+	p.mustTerminate(syscall.SIGTERM)
+	if _, err := io.Copy(io.Discard, events); err != nil {
+		t.Errorf("the stream was cut off: %v", err) // as whatever is still there after shutdownTimeout is
+	}
+}

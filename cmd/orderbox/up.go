@@ -23,6 +23,7 @@ type upCommand struct {
 	webFlags
 	logFlags
 	schemaFlags
+	Listen       string `env:"ORDERBOX_LISTEN" default:"127.0.0.1:8080" help:"Address for HTTP; port 0 takes a free one. Default: ${default}." placeholder:"HOST:PORT"`
 	Channel      string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
 	NATSPort     int    `name:"nats-port" help:"Port of the broker on 127.0.0.1. Default: a free one." placeholder:"PORT"`
 	PostgresPort int    `name:"postgres-port" help:"Port of the database on 127.0.0.1. Default: a free one." placeholder:"PORT"`
