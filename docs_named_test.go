@@ -39,7 +39,7 @@ func TestEveryCommandThatADocumentNamesIsThere(t *testing.T) {
 	}
 	tasks := mustReadFile(t, "Taskfile.yml")
 	code := regexp.MustCompile("`[^`]+`|(?m)^(?:    |\\$ ).+$")
-	program := regexp.MustCompile(`(?:^|[\s/"(])(orderbox|publish)((?: [a-z][a-z-]*)*)([^|;#]*)`)
+	program := regexp.MustCompile(`(?:^|[/"(]|[|$] )(orderbox|publish)((?: [a-z][a-z-]*)*)([^|;#]*)`)
 	fence := regexp.MustCompile("(?m)^```.*$")
 	flag := regexp.MustCompile(`(?:^|\s)(--[a-z][a-z-]*)`)
 	task := regexp.MustCompile(`^(?:\$ )?task ([a-z:]+)`)
