@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -75,14 +74,10 @@ func (f *flow) await(n int) {
 	testservers.Eventually(f, "the cache follows", func() bool { return askReady(f.Context(), f.url) == nil && f.cached() })
 }
 
-// cached says whether the last order is served.
+// cached says whether the orders are served.
 func (f *flow) cached() bool {
-	last := f.fates(`order by i.position desc limit 1`, `and o.position is not null`)
-	if len(last) == 0 {
-		return true
-	}
-	r, _ := f.ask(http.MethodGet, "/api/v1/orders?order_uid="+url.QueryEscape(last[0].UID))
-	return r.StatusCode == http.StatusOK
+	balance, err := verify.Stats(f.Context(), f.pool)
+	return err == nil && measured(f, f.url, "orderbox_cache_position") >= float64(balance.Checkpoint)
 }
 
 // fate is what became of one message.

@@ -10,7 +10,8 @@
 // one to itself (OwnPostgres, OwnBroker); those always run on this machine.
 //
 // The shared servers run in containers where an engine has the images at hand, for nothing is pulled,
-// and else on this machine (package local):
+// and else on this machine (package local). With -short, tests that have servers of their own skip where the shared ones
+// are in containers:
 //
 //	ORDERBOX_TEST_SERVERS    containers or local; empty chooses. What is asked for and cannot be had
 //	                         fails the tests, so that neither way goes untested without notice

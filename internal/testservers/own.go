@@ -214,8 +214,14 @@ func (b *OwnedBroker) Wipe() {
 
 // Dir makes a directory that every user may pass through, unlike testing's own, so that PostgreSQL's data
 // stays in it when root runs the tests. It is removed after the test, once what was registered later is done.
+//
+// Whoever asks for one has servers of its own, on this machine, or a browser, and gains nothing from containers for the
+// others: a -short run in containers skips it.
 func Dir(tb testing.TB) string {
 	tb.Helper()
+	if kind, err := run.kind(); testing.Short() && err == nil && kind == containers {
+		tb.Skip("is the same without containers: run it there, or without -short")
+	}
 	dir, err := makeDir()
 	if err != nil {
 		tb.Fatal(err)
