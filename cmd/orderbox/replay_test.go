@@ -151,11 +151,11 @@ func TestNobodyNoticesAReplay(t *testing.T) {
 	p.mustStop()
 }
 
-// Six times a replay is cut off by kill -9, of everything or of PostgreSQL alone: one whole generation is in
+// Ten times a replay is cut off by kill -9, of everything or of PostgreSQL alone: one whole generation is in
 // service each time, and in the end the replay is done.
 func TestAReplayOutlivesKillNine(t *testing.T) {
 	t.Parallel()
-	const kills = 6
+	const kills = 10
 	dir := testservers.Dir(t)
 	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--empty"}
 	p := mustProgram(t, nil, args...)
