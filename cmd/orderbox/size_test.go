@@ -8,9 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	natsd "github.com/nats-io/nats-server/v2/server"
-	stand "github.com/nats-io/nats-streaming-server/server"
-
 	"orderbox/internal/testservers"
 	"orderbox/publisher"
 )
@@ -82,22 +79,4 @@ func (f *flow) largest(limit int) int {
 		f.Fatalf("of messages around the limit %d are taken, %v", result.Confirmed, err)
 	}
 	return limit - skipped
-}
-
-// A broker may be set up to take far larger messages.
-func TestABrokerThatTakes64MiB(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a few hundred megabytes")
-	}
-	const limit = 64 << 20
-	options := stand.GetDefaultOptions()
-	options.ID = "large"
-	server, err := stand.RunServerWithOpts(options, &natsd.Options{Host: "127.0.0.1", Port: natsd.RANDOM_PORT, NoSigs: true,
-		MaxPayload: limit, MaxPending: 4 * limit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	f := mustFlow(t, testservers.STAN{URL: server.ClientURL(), Cluster: "large"})
-	f.mustKeep([]int{1<<20 + 1, limit - 300})
 }
