@@ -22,8 +22,8 @@
 //
 // What does not fit the hand is dropped unacknowledged. When the hand is empty again the session is closed and
 // built anew: the broker then delivers at once what was dropped, and not only after AckWait; and no more is in
-// flight from then on than fits. What is delivered again while it is still in the hand takes the place of its first delivery, so that the
-// acknowledgement goes to the living subscription.
+// flight from then on than fits. What is delivered again while it is still in the hand takes the place of its first
+// delivery, so that the acknowledgement goes to the living subscription.
 //
 // A lost session. stan.go reconnects and resubscribes nothing by itself, and notices silence only by its
 // pings; so they are set to seconds, and on loss the whole session is built anew. The client id stays

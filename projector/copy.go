@@ -56,6 +56,9 @@ func (t table) copy(ctx context.Context, tx pgx.Tx) error {
 
 // insert queues a statement for each row.
 func (t table) insert(statements *pgx.Batch) {
+	if t.n == 0 {
+		return
+	}
 	places := make([]string, len(t.columns))
 	for i := range places {
 		places[i] = fmt.Sprint("$", i+1)

@@ -38,7 +38,7 @@ func (f *fates) resolve(j judgement) {
 // duplicate is a message whose order was there already.
 type duplicate struct{ position, first int64 }
 
-// It says whether there are decisions to apply, for to apply none costs more than all else of a small batch.
+// It says whether there are decisions to apply, for which most batches need no further trip then.
 const moveCheckpointSQL = `
 update checkpoint
 set position = $2,
