@@ -49,6 +49,7 @@ var fences = map[string]string{
 	"github.com/fergusstrange/embedded-postgres":  "internal/local",
 	"github.com/santhosh-tekuri/jsonschema":       "projector",
 	"github.com/go-json-experiment/json":          "projector query",
+	"github.com/segmentio/encoding":               "orderbox query",
 	"github.com/evanphx/json-patch":               "query",
 	"github.com/gorilla/mux":                      "query",
 	"github.com/pressly/goose":                    "sql",

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"orderbox"
 	"orderbox/internal/listen"
 	"orderbox/internal/retry"
 	"orderbox/internal/trace"
@@ -23,9 +22,6 @@ const (
 	projectionChannel = "orderbox_projection"
 	// chunkOrders bounds what one transaction reads, and with it the memory that decoding takes.
 	chunkOrders = 5000
-	// A chunk is asked for in parts, of so many positions or more: at most so many parts.
-	partPositions = 500
-	maxParts      = 10
 	// chunkTimeout is how long a silent network passes for a slow database; TCP alone takes minutes.
 	chunkTimeout = 15 * time.Second
 	// nextOrders bounds a chunk of the generation that is being built: new orders of the one in service
@@ -246,136 +242,4 @@ func (f *follower) reached(c *cache) {
 func (f *follower) fit() {
 	now := time.Now()
 	f.fitAt.Store(&now)
-}
-
-// A chunk has a last position rather than a limit: between two bounds each table is read by its index,
-// whatever the planner knows of it, and a generation that was just built has no statistics yet. Here a
-// second bound would make it sort all the rest, and none is needed: no order is beyond the checkpoint.
-const endOfChunkSQL = `
-select coalesce((
-    select position
-    from orders
-    where position > $1
-    order by position
-    offset $3
-    limit 1), $2)`
-
-// fill adds a chunk of at most size orders after the cache's position, and takes the position to the end
-// of the chunk. The end of the last one is the checkpoint, be it before the position: most positions may be
-// no orders.
-func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) (more bool, err error) {
-	begin := c.position.Load()
-	if begin == checkpoint {
-		return false, nil
-	}
-	end := checkpoint
-	if checkpoint-begin > int64(size) {
-		if err := tx.QueryRow(ctx, endOfChunkSQL, begin, checkpoint, size-1).Scan(&end); err != nil {
-			return false, err
-		}
-	}
-	// Asked for all at once, the database goes on with the next part while one is decoded: what it sends meanwhile waits in
-	// the connection, which holds a part and not a chunk.
-	parts := min(maxParts, 1+max(0, end-begin)/partPositions) // the end may be before the beginning
-	bound := func(part int64) int64 { return begin + (end-begin)*part/parts }
-	batch := &pgx.Batch{}
-	for part := range parts {
-		batch.Queue(readOrdersSQL, bound(part), bound(part+1))
-		batch.Queue(readItemsSQL, bound(part), bound(part+1))
-	}
-	answers := tx.SendBatch(ctx, batch)
-	defer answers.Close()
-	for range parts {
-		orders, err := readOrders(answers)
-		if err != nil {
-			return false, err
-		}
-		err = readItems(answers, orders, func(r row) {
-			c.add(r.position, r.order.OrderUID, r.order.JSON())
-			c.last = mark{r.position, r.digest}
-		})
-		if err != nil {
-			return false, err
-		}
-	}
-	c.position.Store(end)
-	return end < checkpoint, nil
-}
-
-// row is an order on its way into the cache.
-type row struct {
-	position int64
-	digest   []byte
-	order    orderbox.Order
-}
-
-// The bounds are stated for each table, for the planner does not infer them.
-const readOrdersSQL = `
-select o.position, o.digest,
-    o.order_uid, o.track_number, o.entry, o.locale, o.internal_signature, o.customer_id, o.delivery_service,
-    o.shardkey, o.sm_id, o.date_created_text, o.oof_shard,
-    d.name, d.phone, d.zip, d.city, d.address, d.region, d.email,
-    p.transaction, p.request_id, p.currency, p.provider, p.amount, p.payment_dt, p.bank, p.delivery_cost,
-    p.goods_total, p.custom_fee
-from orders as o
-join deliveries as d on d.position = o.position
-join payments as p on p.position = o.position
-where o.position > $1 and o.position <= $2
-    and d.position > $1 and d.position <= $2
-    and p.position > $1 and p.position <= $2
-order by o.position`
-
-// readOrders returns the orders of a chunk, without their items.
-func readOrders(answers pgx.BatchResults) ([]row, error) {
-	rows, err := answers.Query()
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(scanned pgx.CollectableRow) (r row, err error) {
-		o := &r.order
-		o.Items = make([]orderbox.Item, 0, 1) // not nil, which JSON would call null
-		d, p := &o.Delivery, &o.Payment
-		err = scanned.Scan(&r.position, &r.digest,
-			&o.OrderUID, &o.TrackNumber, &o.Entry, &o.Locale, &o.InternalSignature, &o.CustomerID, &o.DeliveryService,
-			&o.ShardKey, &o.SmID, &o.DateCreated, &o.OofShard,
-			&d.Name, &d.Phone, &d.Zip, &d.City, &d.Address, &d.Region, &d.Email,
-			&p.Transaction, &p.RequestID, &p.Currency, &p.Provider, &p.Amount, &p.PaymentDT, &p.Bank, &p.DeliveryCost,
-			&p.GoodsTotal, &p.CustomFee)
-		return r, err
-	})
-}
-
-const readItemsSQL = `
-select position, chrt_id, track_number, price, rid, name, sale, size, total_price, nm_id, brand, status
-from items
-where position > $1 and position <= $2
-order by position, line`
-
-// readItems gives the orders of a chunk their items and hands each on as soon as it is complete, so that
-// encoding goes on while the database sends.
-func readItems(answers pgx.BatchResults, chunk []row, complete func(row)) error {
-	rows, err := answers.Query()
-	if err != nil {
-		return err
-	}
-	var position int64
-	var i orderbox.Item
-	fields := []any{&position, &i.ChrtID, &i.TrackNumber, &i.Price, &i.RID, &i.Name, &i.Sale, &i.Size, &i.TotalPrice,
-		&i.NmID, &i.Brand, &i.Status}
-	_, err = pgx.ForEachRow(rows, fields, func() error {
-		for chunk[0].position < position {
-			complete(chunk[0])
-			chunk[0] = row{} // or all the items of the chunk would be in memory
-			chunk = chunk[1:]
-		}
-		chunk[0].order.Items = append(chunk[0].order.Items, i)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, r := range chunk {
-		complete(r)
-	}
-	return nil
 }

@@ -229,8 +229,7 @@ func mustInsertMany(tb testing.TB, p *projection, generation string, from, to in
 	})
 }
 
-// Filling the cache at boot, with three items an order. The database bounds it, which takes half as long again to join the
-// tables as to COPY them out; decoding and encoding take about as long, on another core.
+// Filling the cache at boot, with three items an order.
 func BenchmarkBoot(b *testing.B) {
 	const orders = 50_000
 	p := newProjection(b)
