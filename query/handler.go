@@ -2,7 +2,6 @@ package query
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -67,20 +66,25 @@ func call(routes []route, w http.ResponseWriter, r *http.Request) (err error) {
 }
 
 // security is what every answer's header says. Answers share the values: whoever has another one sets it, and modifies none.
-var security = http.Header{
+var security = []struct {
+	name   string
+	values []string
+}{
 	// What a page may do: nothing but what it gets from here.
-	"Content-Security-Policy": {"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
-		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"},
-	"Referrer-Policy":        {"same-origin"},
-	"X-Content-Type-Options": {"nosniff"},
-	"X-Frame-Options":        {"DENY"},
+	{"Content-Security-Policy", []string{"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}},
+	{"Referrer-Policy", []string{"same-origin"}},
+	{"X-Content-Type-Options", []string{"nosniff"}},
+	{"X-Frame-Options", []string{"DENY"}},
 }
 
 // strictTransport has a browser that came over TLS never come without it again.
 const strictTransport = "max-age=31536000"
 
 func secure(header http.Header, overTLS bool) {
-	maps.Copy(header, security)
+	for _, s := range security {
+		header[s.name] = s.values
+	}
 	if overTLS {
 		header.Set("Strict-Transport-Security", strictTransport)
 	}

@@ -131,13 +131,12 @@ func (s *Server) Run(ctx context.Context) error {
 // down by the caller. It has no address yet.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
-		Handler:           s.router(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second, // above queryTimeout, with time to send a large payload
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Handler:        s.router(),
+		ReadTimeout:    15 * time.Second, // for the header too: a deadline of its own would be set for each request
+		WriteTimeout:   30 * time.Second, // above queryTimeout, with time to send a large payload
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 

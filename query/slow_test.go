@@ -29,7 +29,7 @@ func mustListen(tb testing.TB, s *Server) (address string) {
 		tb.Fatal(err)
 	}
 	server := s.HTTPServer()
-	for _, timeout := range []*time.Duration{&server.ReadHeaderTimeout, &server.ReadTimeout, &server.WriteTimeout, &server.IdleTimeout} {
+	for _, timeout := range []*time.Duration{&server.ReadTimeout, &server.WriteTimeout, &server.IdleTimeout} {
 		if *timeout <= 0 {
 			tb.Fatal("a timeout is not set: what hangs there hangs for ever")
 		}
