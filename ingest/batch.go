@@ -4,11 +4,18 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"orderbox/inbox"
 	"orderbox/internal/grace"
 	"orderbox/internal/retry"
 	"orderbox/internal/trace"
 )
+
+// batchEvery is how soon after another a batch begins. A message that comes alone is not held up; of a thousand a second
+// five share a batch: all that follows is done once for them, which takes half the processors' time of every two messages
+// on their own, and so they are visible sooner.
+const batchEvery = 5 * time.Millisecond
 
 // commitUntil commits what arrives until ctx ends, and then what is in the hand, for at most finishDeadline.
 func (g *Ingester) commitUntil(ctx context.Context) {
@@ -16,10 +23,12 @@ func (g *Ingester) commitUntil(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, g.hand.close)()
 
+	pace := rate.NewLimiter(rate.Every(batchEvery), 1)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-g.hand.arrived:
+			_ = pace.Wait(ctx) // when ctx ends the rest is committed below
 			g.commit(work, g.hand.take(g.o.Batch, maxBatchBytes))
 		}
 	}

@@ -154,10 +154,21 @@ func (p *Projector) openCurrent(ctx context.Context, conn *pgx.Conn) (*projectio
 	return x, err
 }
 
+// Nobody is held up to find out that there is nothing to do.
+const restSQL = `
+select g.state, exists (select from decisions as d where d.id > c.decision)
+from generations as g
+cross join checkpoint as c
+where g.name = $1`
+
 // rest is what the projector of the generation in service does when there is nothing to project.
 func (x *projection) rest(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
+	var undecided bool
+	if err := x.guard(x.conn.QueryRow(ctx, restSQL, x.gen.name), &undecided); err != nil || !undecided {
+		return false, err
+	}
 	return false, pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
 		if err := x.guard(tx.QueryRow(ctx, guardSQL, x.gen.name)); err != nil {
 			return err

@@ -68,10 +68,10 @@ from generations
 where name = $1
 for share`
 
-// guard takes the answer to guardSQL.
-func (x *projection) guard(answer pgx.Row) error {
+// guard takes the answer to guardSQL, or to one that goes on.
+func (x *projection) guard(answer pgx.Row, more ...any) error {
 	var s state
-	err := answer.Scan(&s)
+	err := answer.Scan(append([]any{&s}, more...)...)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && s != x.gen.state {
 		return errReplaced
 	}

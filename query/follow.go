@@ -95,11 +95,11 @@ func (f *follower) run(ctx context.Context) {
 func (f *follower) read(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
-	err = inGeneration(ctx, f.pool, func(tx pgx.Tx, g generation) error {
-		if more, err = f.follow(ctx, tx, g); more || err != nil {
+	err = besideGeneration(ctx, f.pool, func(tx pgx.Tx, current generation, building *generation) error {
+		if more, err = f.follow(ctx, tx, current); more || err != nil {
 			return err
 		}
-		more, err = f.prepare(ctx, tx)
+		more, err = f.prepare(ctx, tx, building)
 		return err
 	})
 	if errors.Is(err, errNoGeneration) {
@@ -140,28 +140,28 @@ func (f *follower) follow(ctx context.Context, tx pgx.Tx, g generation) (more bo
 
 // Whoever builds a generation may hold locks on its tables for long, or not have made their indexes yet.
 const hurrySQL = `
-select set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true)`
+select set_config('lock_timeout', '100ms', true), set_config('statement_timeout', '2s', true),
+    set_config('search_path', quote_ident($1) || ', public', true)`
 
-// prepare takes the next chunk of the generation that is being built, so that next has read nearly all of
+// prepare takes the next chunk of the generation that is being built, if there is one, so that next has read nearly all of
 // it when it becomes the current one. Until then next is never complete.
 //
 // That it cannot be read is not an error: it may be one of another version's, whose tables this program
 // does not know, and the current one is to be followed no more slowly for that. What is wrong with the
 // connection comes out with the end of the transaction.
-func (f *follower) prepare(ctx context.Context, tx pgx.Tx) (more bool, err error) {
-	g, err := enterGeneration(ctx, tx, stateBuilding)
-	if errors.Is(err, errNoGeneration) {
+func (f *follower) prepare(ctx context.Context, tx pgx.Tx, g *generation) (more bool, err error) {
+	if g == nil {
 		f.next.Store(nil)
 		return false, nil
 	}
-	if err != nil || time.Now().Before(f.nextAgain) {
-		return false, err
+	if time.Now().Before(f.nextAgain) {
+		return false, nil
 	}
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, hurrySQL); err != nil {
+		if _, err := tx.Exec(ctx, hurrySQL, g.name); err != nil {
 			return err
 		}
-		c, checkpoint, err := f.resume(ctx, tx, g, f.next.Load())
+		c, checkpoint, err := f.resume(ctx, tx, *g, f.next.Load())
 		if err != nil {
 			return err
 		}

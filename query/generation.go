@@ -30,33 +30,53 @@ const (
 // inGeneration runs f on one snapshot of the current generation's tables. It returns errNoGeneration when
 // there is none.
 func inGeneration(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx, g generation) error) error {
+	return besideGeneration(ctx, pool, func(tx pgx.Tx, current generation, _ *generation) error { return f(tx, current) })
+}
+
+// besideGeneration is inGeneration for who wants to know which generation is being built there as well, if one is.
+func besideGeneration(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx, current generation, building *generation) error) error {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	return pgx.BeginTxFunc(ctx, pool, snapshot, func(tx pgx.Tx) error {
-		g, err := enterGeneration(ctx, tx, stateCurrent)
+		current, building, err := enterCurrent(ctx, tx)
 		if err != nil {
 			return err
 		}
-		return f(tx, g)
+		return f(tx, current, building)
 	})
 }
 
-const enterGenerationSQL = `
-select name, created_at, set_config('search_path', quote_ident(name) || ', public', true)
+const enterCurrentSQL = `
+select name, created_at, state,
+    case state when 'current' then set_config('search_path', quote_ident(name) || ', public', true) end
 from generations
-where state = $1`
+where state in ('current', 'building')`
 
-// enterGeneration chooses the tables of the generation in a state, for the rest of the transaction. When
-// there is none it changes nothing and returns errNoGeneration.
-func enterGeneration(ctx context.Context, tx pgx.Tx, state string) (g generation, err error) {
-	err = tx.QueryRow(ctx, enterGenerationSQL, state).Scan(&g.name, &g.created, nil)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return g, errNoGeneration
-	}
+// enterCurrent chooses the tables of the current generation, for the rest of the transaction, and returns the one that is
+// being built as well, or nil. When there is no current one it returns errNoGeneration.
+func enterCurrent(ctx context.Context, tx pgx.Tx) (current generation, building *generation, err error) {
+	rows, err := tx.Query(ctx, enterCurrentSQL)
 	if err != nil {
-		return g, fmt.Errorf("enter the %s generation: %w", state, err)
+		return current, nil, fmt.Errorf("enter the current generation: %w", err)
 	}
-	g.created = g.created.UTC() // so that == compares the instant alone
-	return g, nil
+	var g generation
+	var state string
+	_, err = pgx.ForEachRow(rows, []any{&g.name, &g.created, &state, nil}, func() error {
+		g.created = g.created.UTC() // so that == compares the instant alone
+		switch state {
+		case stateCurrent:
+			current = g
+		case stateBuilding:
+			building = &generation{g.name, g.created}
+		}
+		return nil
+	})
+	if err != nil {
+		return current, nil, fmt.Errorf("enter the current generation: %w", err)
+	}
+	if current.name == "" {
+		return current, nil, errNoGeneration
+	}
+	return current, building, nil
 }
 
 const readCheckpointSQL = `
