@@ -77,10 +77,7 @@ func (b *bench) fill(ctx context.Context, w *world.World, orders int) error {
 		return err
 	}
 	b.say("filled to %s; %.0f messages in %.1f s", number(float64(to.Orders), "orders"), float64(to.Position-from.Position), to.At.Sub(from.At).Seconds())
-	if _, err := w.Conn.Exec(ctx, `vacuum (analyze)`); err != nil {
-		return err
-	}
-	return w.Rest(ctx)
+	return w.Settle(ctx)
 }
 
 // upTo is a stream that ends with so many orders.

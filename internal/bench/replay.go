@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"orderbox/internal/bench/world"
 )
 
-// replay: the whole log projected once more by `orderbox replay`, from its start to its end. Its limit is the projector
+// replay: the whole log projected once more by `orderbox replay`, from its start until what it made is in service. Its limit is the projector
 // on new messages with as much rubbish, in the same database and just before.
 func (b *bench) replay(ctx context.Context) error {
 	w, err := b.world(ctx, "large", b.sizes.many)
@@ -26,11 +29,11 @@ func (b *bench) replay(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		started := time.Now()
-		if err := w.Run(ctx, "replay"); err != nil {
+		took, err := replayed(ctx, w)
+		if err != nil {
 			return err
 		}
-		perSecond := float64(at.Received) / time.Since(started).Seconds()
+		perSecond := float64(at.Received) / took.Seconds()
 		f.Values, f.Limits = append(f.Values, perSecond), append(f.Limits, p.messages)
 		f.What = fmt.Sprintf("full replay of %s", number(float64(at.Received), "messages"))
 		b.say("%.0f messages/s; new ones %.0f/s", perSecond, p.messages)
@@ -41,3 +44,27 @@ func (b *bench) replay(ctx context.Context) error {
 
 // replayRounds are few, for each takes minutes.
 const replayRounds = 2
+
+// replayed replays, and returns how long it took until the new generation was in service: the command goes on to compare it
+// with the one before.
+func replayed(ctx context.Context, w *world.World) (took time.Duration, err error) {
+	before, err := w.Generation(ctx)
+	if err != nil {
+		return 0, err
+	}
+	started := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx, "replay") }()
+	for now := before; now == before; {
+		select {
+		case err := <-ended:
+			return 0, errors.Join(errors.New("the replay ended and the generation is the same"), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if now, err = w.Generation(ctx); err != nil {
+			return 0, errors.Join(err, <-ended)
+		}
+	}
+	took = time.Since(started)
+	return took, <-ended
+}

@@ -161,3 +161,11 @@ func (w *World) Rest(ctx context.Context) error {
 	_, err := w.Conn.Exec(ctx, `checkpoint`)
 	return err
 }
+
+// Settle is Rest, and does beforehand what autovacuum would begin while something is measured.
+func (w *World) Settle(ctx context.Context) error {
+	if _, err := w.Conn.Exec(ctx, `vacuum (analyze)`); err != nil {
+		return err
+	}
+	return w.Rest(ctx)
+}
