@@ -61,6 +61,8 @@ func prepareRaw(ctx context.Context, w *world.World) error {
 		`create schema raw`,
 		`create table raw.inbox (like public.inbox including all) partition by range (stamped_at)`,
 		`create table raw.inbox_other partition of raw.inbox default`,
+		`create table raw.inserted (like public.inbox including all) partition by range (stamped_at)`,
+		`create table raw.inserted_other partition of raw.inserted default`,
 		`set search_path = raw`,
 		sql.Generation,
 	} {

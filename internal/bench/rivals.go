@@ -24,8 +24,9 @@ import (
 )
 
 // bare serves the dump by net/http and nothing else, in this process, which has nothing else to do meanwhile: the id
-// is what follows the prefix in the path, the body is a slice of the slab, the headers are the service's.
-func bare(ctx context.Context, d *dump, constant http.Header) (base string, stop func() error, err error) {
+// is what follows the prefix in the path, the body is a slice of the slab, the headers are the service's. Guarded, it has
+// the service's deadlines too, without which a slow client stays as long as it likes.
+func bare(ctx context.Context, d *dump, constant http.Header, guarded bool) (base string, stop func() error, err error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -42,6 +43,9 @@ func bare(ctx context.Context, d *dump, constant http.Header) (base string, stop
 		header["Content-Length"] = []string{strconv.Itoa(len(body))}
 		_, _ = w.Write(body)
 	})}
+	if guarded {
+		server.ReadTimeout, server.WriteTimeout, server.IdleTimeout = 15*time.Second, 30*time.Second, 2*time.Minute
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	return "http://" + l.Addr().String(), func() error {
