@@ -36,6 +36,13 @@ type Entry struct {
 	Original   int64
 	ReceivedAt time.Time
 	Payload    []byte
+	Ahead      Ahead // of Read alone
+}
+
+// Ahead is what a reader who got an entry has to do with next.
+type Ahead struct {
+	Last    bool  // there was no entry behind it
+	Adopted int64 // the id of the schema that had been adopted last; 0 for none
 }
 
 // Inbox is the log in one database.

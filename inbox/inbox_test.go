@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"orderbox/inbox"
@@ -120,6 +121,48 @@ func TestABatchIsBoundedInMessagesAndBytes(t *testing.T) {
 	} {
 		if got := len(mustRead(t, box, int64(c.after), c.limit, c.bytes)); got != c.want {
 			t.Errorf("after %d, at most %d messages and %d bytes: %d entries, want %d", c.after, c.limit, c.bytes, got, c.want)
+		}
+	}
+}
+
+func TestAReaderIsToldWhatIsAhead(t *testing.T) {
+	t.Parallel()
+	pool := testservers.Open(t, testservers.Database(t).ServiceURL, 2)
+	box := inbox.New(pool, nil)
+	mustAppend(t, box, message(1, "a"), message(2, "b"), message(3, strings.Repeat("x", 1000)))
+	for _, c := range []struct {
+		limit, bytes int
+		want         []bool
+	}{
+		{9, 1 << 20, []bool{false, false, true}},
+		{3, 1 << 20, []bool{false, false, false}}, // there may be more
+		{2, 1 << 20, []bool{false, false}},
+		{9, 100, []bool{false, false}},
+		{9, 1, []bool{false}},
+	} {
+		var last []bool
+		for _, e := range mustRead(t, box, 0, c.limit, c.bytes) {
+			last = append(last, e.Ahead.Last)
+		}
+		if !slices.Equal(last, c.want) {
+			t.Errorf("of at most %d messages and %d bytes these were the last: %v, want %v", c.limit, c.bytes, last, c.want)
+		}
+	}
+	adopted := func() int64 { return mustRead(t, box, 2, 9, 1<<20)[0].Ahead.Adopted }
+	if got := adopted(); got != 0 {
+		t.Errorf("schema %d is said to be adopted before one was", got)
+	}
+	for range 2 {
+		var id int64
+		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
+			id, err = inbox.Adopt(t.Context(), tx, inbox.Schema{Version: "v", Fingerprint: "f", Source: []byte("{}")})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := adopted(); got != id {
+			t.Errorf("schema %d was adopted last, and %d is said to be", id, got)
 		}
 	}
 }

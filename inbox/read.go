@@ -10,13 +10,16 @@ import (
 )
 
 // The innermost query takes at most $2 rows off the index; the window then ends the batch before it
-// holds more than $3 bytes, but never before its first row.
+// holds more than $3 bytes, but never before its first row. What was adopted is of the same snapshot: a schema is
+// adopted under the appenders' lock, so each that judges one of these entries is there.
 const readEntriesSQL = `
-select m.position, m.original, m.received_at, m.payload
+select m.position, m.original, m.received_at, m.payload, m.next is null and m.row < $2,
+    coalesce((select max(id) from schemas), 0)
 from (
     select n.position, n.original, n.received_at, n.payload,
         sum(octet_length(n.payload)) over (order by n.position rows unbounded preceding) as bytes,
-        row_number() over (order by n.position rows unbounded preceding) as row
+        row_number() over (order by n.position rows unbounded preceding) as row,
+        lead(n.position) over (order by n.position rows unbounded preceding) as next
     from (
         select position, coalesce(original, 0) as original, received_at, payload
         from inbox
@@ -36,7 +39,10 @@ func (b *Inbox) Read(ctx context.Context, after int64, limit, maxBytes int) ([]E
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox after %d: %w", after, err)
 	}
-	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Entry, err error) {
+		err = row.Scan(&e.Position, &e.Original, &e.ReceivedAt, &e.Payload, &e.Ahead.Last, &e.Ahead.Adopted)
+		return e, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox after %d: %w", after, err)
 	}
@@ -132,7 +138,10 @@ func (b *Inbox) At(ctx context.Context, positions []int64) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
 	}
-	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Entry, err error) {
+		err = row.Scan(&e.Position, &e.Original, &e.ReceivedAt, &e.Payload)
+		return e, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
 	}

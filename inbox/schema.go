@@ -55,8 +55,8 @@ from schemas
 where id >= $1
 order by id`
 
-// Schemas returns those that were adopted from one on, in their order. Asked after Read, they contain
-// every one that judges what was read.
+// Schemas returns those that were adopted from one on, in their order. Up to the one that Read says was adopted last, they
+// contain every one that judges what was read.
 func (b *Inbox) Schemas(ctx context.Context, from int64) ([]Schema, error) {
 	rows, err := b.pool.Query(ctx, listSchemasSQL, from)
 	if err != nil {

@@ -8,7 +8,7 @@
 // Laws kept here: 1 (acknowledge after commit: the one call of Ack stands after the one call of Append).
 //
 // Concurrency. Three goroutines and STAN's callbacks; while one batch commits the next one gathers, so a
-// lone message waits for nobody and a flood shares commits. There is no timer.
+// lone message waits for nobody and a flood shares commits. Small batches begin some milliseconds apart.
 //
 //	session ── connects, subscribes, waits until the session is lost, builds it again, for ever
 //	   │          │ STAN's callback: never blocks, for behind it is a buffer without a bound

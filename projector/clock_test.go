@@ -39,9 +39,9 @@ func TestAProjectorThatHangsIsFoundWhateverTheClockDoes(t *testing.T) {
 	postgres := testservers.OwnPostgresWithClock(t)
 	db := postgres.Database()
 	pool := testservers.Open(t, db.ServiceURL, 4)
-	ctx, silence := context.Background(), time.Hour
+	ctx, may := context.Background(), silence{time.Hour, time.Hour}
 	for _, jump := range []time.Duration{-24 * time.Hour, 24 * time.Hour, 0} {
-		holder, err := lead(t.Context(), pool, "orderbox projector", func() {})
+		holder, err := lead(t.Context(), pool, "orderbox projector", projectorSilence, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestAProjectorThatHangsIsFoundWhateverTheClockDoes(t *testing.T) {
 		other := testservers.Open(t, db.ServiceURL, 1)
 		end := func() {
 			t.Helper()
-			err := other.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { return endSilent(t.Context(), c.Conn(), "orderbox projector", silence) })
+			err := other.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { return endSilent(t.Context(), c.Conn(), "orderbox projector", may) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,11 +14,23 @@ import (
 const (
 	leadPoll    = time.Second
 	leadTimeout = 5 * time.Second
+	// leadSign is how often whoever has the lock shows that it lives, when it has nothing to write.
+	leadSign = time.Second
 )
 
-// leadSilence is how long whoever has the lock may do nothing over its connection before it is taken for one
-// that hangs: one that lives uses it every second, and breaks off what takes longer than writeTimeout.
-const leadSilence = 2 * time.Minute
+// silence is how long whoever has the lock may show no sign of life over its connection before it is taken for one that
+// hangs.
+type silence struct {
+	own      time.Duration // while the database waits for it: for what it asks next, or for the rest of a COPY
+	database time.Duration // while it waits for the database; it breaks off itself what takes longer than writeTimeout
+}
+
+var (
+	// With leadPoll, another projector is at work within five seconds.
+	projectorSilence = silence{3 * time.Second, 2 * time.Minute}
+	// A replay pauses for others, and nobody waits for it.
+	replaySilence = silence{2 * time.Minute, 2 * time.Minute}
+)
 
 const tryLeadSQL = `select pg_try_advisory_lock(hashtext($1))`
 
@@ -27,9 +39,9 @@ const tryLeadSQL = `select pg_try_advisory_lock(hashtext($1))`
 //
 // The lock belongs to the connection, and every write of the projector goes over that same connection:
 // a projector that lost the lock has lost the means to write with it, so that one which was thought dead
-// cannot come back and write beside its successor. One that hangs alive, be it in the middle of a COPY, loses
-// its connection to who stands by.
-func lead(ctx context.Context, pool *pgxpool.Pool, lock string, standby func()) (*pgx.Conn, error) {
+// cannot come back and write beside its successor. One that hangs alive or whose network is cut, be it in the middle of
+// a COPY, loses its connection to who stands by.
+func lead(ctx context.Context, pool *pgxpool.Pool, lock string, may silence, standby func()) (*pgx.Conn, error) {
 	connecting, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
 	pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
@@ -38,14 +50,14 @@ func lead(ctx context.Context, pool *pgxpool.Pool, lock string, standby func()) 
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	conn := pooled.Hijack()
-	if err := waitForLead(ctx, conn, lock, standby); err != nil {
+	if err := waitForLead(ctx, conn, lock, may, standby); err != nil {
 		conn.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("wait to be the one projector: %w", err)
 	}
 	return conn, nil
 }
 
-func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func()) error {
+func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, may silence, standby func()) error {
 	for {
 		trying, cancel := context.WithTimeout(ctx, leadTimeout)
 		var leads bool
@@ -54,7 +66,7 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, standby func(
 		if err != nil || leads {
 			return err
 		}
-		if err := endSilent(ctx, conn, lock, leadSilence); err != nil {
+		if err := endSilent(ctx, conn, lock, may); err != nil {
 			return err
 		}
 		standby()
@@ -76,12 +88,13 @@ where l.locktype = 'advisory'
     and l.granted
     and l.database = (select oid from pg_database where datname = current_database())
     and (l.classid::bigint << 32 | l.objid::bigint) = hashtext($1)::bigint
-    and abs(extract(epoch from now() - a.state_change)) > $2`
+    and abs(extract(epoch from now() - a.state_change)) >
+        case when a.state = 'active' and a.wait_event is distinct from 'ClientRead' then $3::float8 else $2 end`
 
-// endSilent ends the connection that has the lock, if nothing was done over it for long.
-func endSilent(ctx context.Context, conn *pgx.Conn, lock string, silence time.Duration) error {
+// endSilent ends the connection that has the lock, if it has shown no sign of life for longer than it may.
+func endSilent(ctx context.Context, conn *pgx.Conn, lock string, may silence) error {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
-	_, err := conn.Exec(ctx, endSilentSQL, lock, silence.Seconds())
+	_, err := conn.Exec(ctx, endSilentSQL, lock, may.own.Seconds(), may.database.Seconds())
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -88,21 +89,41 @@ func (x *projection) run(ctx context.Context, more func(ctx context.Context) err
 }
 
 func (x *projection) follow(ctx context.Context, caughtUp func(context.Context) (bool, error), batches <-chan []judgement, failed <-chan error) error {
-	for judged := range batches {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if len(judged) == 0 {
-			if done, err := caughtUp(ctx); done || err != nil {
+	signs := time.NewTicker(leadSign)
+	defer signs.Stop()
+	for {
+		select {
+		case judged, more := <-batches:
+			if !more {
+				return <-failed
+			}
+			if done, err := x.take(ctx, caughtUp, judged); done || err != nil {
 				return err
 			}
-			continue
-		}
-		if err := x.advance(ctx, judged); err != nil {
-			return err
+		case <-signs.C: // what is read next may take long to judge
+			if err := x.sign(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	return <-failed
+}
+
+// take projects a batch, or does what is to be done when there is none.
+func (x *projection) take(ctx context.Context, caughtUp func(context.Context) (bool, error), judged []judgement) (done bool, err error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if len(judged) == 0 {
+		return caughtUp(ctx)
+	}
+	return false, x.advance(ctx, judged)
+}
+
+// sign shows who stands by that this one lives.
+func (x *projection) sign(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
+	defer cancel()
+	return x.conn.Ping(ctx)
 }
 
 // advance projects a batch, but for what was projected since it was read.
@@ -125,42 +146,59 @@ func (x *projection) advance(ctx context.Context, judged []judgement) error {
 	return nil
 }
 
-// read sends the judged entries after the checkpoint, and an empty batch whenever it has come to the end.
+// read sends the judged entries after the checkpoint, and an empty batch when it has come to the end: to who is in service
+// only when there was nothing else, for with a batch it does all that it has to do.
 func (x *projection) read(ctx context.Context, more func(ctx context.Context) error, batches chan<- []judgement) error {
-	after := x.checkpoint
-	for {
-		judged, err := x.next(ctx, after)
-		if err != nil {
-			return err
-		}
+	send := func(judged []judgement) error {
 		select {
 		case batches <- judged:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	after := x.checkpoint
+	for {
+		judged, last, err := x.next(ctx, after)
+		if err == nil {
+			err = send(judged)
+		}
+		if err != nil {
+			return err
+		}
 		if len(judged) > 0 {
 			after = judged[len(judged)-1].position
-		} else if err := more(ctx); err != nil {
+		}
+		if !last {
+			continue
+		}
+		if len(judged) > 0 && x.gen.state != stateCurrent {
+			if err := send(nil); err != nil {
+				return err
+			}
+		}
+		if err := more(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// next reads and judges the batch behind a position; an empty one at the end of the log.
-func (x *projection) next(ctx context.Context, after int64) ([]judgement, error) {
+// next reads and judges the batch behind a position, and says whether there was nothing behind that: the batch is empty at the end
+// of the log.
+func (x *projection) next(ctx context.Context, after int64) (judged []judgement, last bool, err error) {
 	x.reading.Lock()
 	defer x.reading.Unlock()
 	entries, err := x.entries(ctx, after)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	judged := x.judge(ctx, entries)
+	judged = x.judge(ctx, entries)
 	for _, j := range judged {
 		if j.dead != nil && j.dead.fault != "" {
 			x.log.Error("judging a message failed: it is a dead letter now", "position", j.position, "fault", j.dead.fault)
 		}
 	}
-	return judged, nil
+	return judged, len(entries) == 0 || entries[len(entries)-1].Ahead.Last, nil
 }
 
 // entries reads the batch behind a position, and whatever schemas it needs.
@@ -174,7 +212,7 @@ func (x *projection) entries(ctx context.Context, after int64) ([]inbox.Entry, e
 	for x.end > 0 && len(entries) > 0 && entries[len(entries)-1].Position > x.end {
 		entries = entries[:len(entries)-1]
 	}
-	if len(entries) > 0 && x.gen.base != 0 {
+	if len(entries) > 0 && x.gen.base != 0 && entries[0].Ahead.Adopted > x.rules.last() {
 		x.rules, err = x.rules.later(ctx, x.box)
 	}
 	return entries, err

@@ -108,7 +108,7 @@ func (p *Projector) Run(ctx context.Context) error {
 // serve becomes the one projector of the generation in service, whichever that is, and works until ctx ends
 // or the world fails.
 func (p *Projector) serve(ctx context.Context, works func(), woken <-chan struct{}) error {
-	conn, err := lead(ctx, p.pool, "orderbox projector", works)
+	conn, err := lead(ctx, p.pool, "orderbox projector", projectorSilence, works)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (p *Projector) inTx(ctx context.Context, doing string, f func(tx pgx.Tx) er
 // program that only waits for a replay, in case that no service runs.
 func (p *Projector) Build(ctx context.Context) {
 	retry.Forever(ctx, p.log, "replay", func(ctx context.Context, works func()) error {
-		conn, err := lead(ctx, p.pool, "orderbox replay", works)
+		conn, err := lead(ctx, p.pool, "orderbox replay", replaySilence, works)
 		if err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (x *projection) catchUp(ctx context.Context, tx pgx.Tx) error {
 	}
 	x.pace.set(0) // who is held does not wait for pauses
 	for x.checkpoint < end {
-		judged, err := x.next(ctx, x.checkpoint)
+		judged, _, err := x.next(ctx, x.checkpoint)
 		if err == nil && len(judged) > 0 {
 			err = x.project(ctx, judged)
 		} else if err == nil {

@@ -29,9 +29,12 @@ func (r rules) at(position int64) *schema {
 	return r[i].schema
 }
 
+// last is the id of the schema that was adopted last of them.
+func (r rules) last() int64 { return r[len(r)-1].id }
+
 // later returns the rules with those that were adopted since.
 func (r rules) later(ctx context.Context, box *inbox.Inbox) (rules, error) {
-	last := r[len(r)-1].id
+	last := r.last()
 	adopted, err := box.Schemas(ctx, last)
 	if err != nil {
 		return nil, err

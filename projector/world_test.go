@@ -65,7 +65,7 @@ func TestAMessageThatMakesTheProgramFailIsADeadLetter(t *testing.T) {
 	}
 	good := x.rules[0].schema
 	x.rules = rules{{1, 0, good}, {1, 1, &schema{version: "broken"}}, {1, 2, good}} // which panics at its first use
-	judged, err := x.next(t.Context(), 0)
+	judged, _, err := x.next(t.Context(), 0)
 	if err == nil {
 		err = x.advance(t.Context(), judged)
 	}
@@ -85,7 +85,7 @@ func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.mustExec(t, `create table endless (line text); grant insert on endless to orderbox`)
-	holder, err := lead(t.Context(), h.pool, "orderbox projector", func() {})
+	holder, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +105,8 @@ func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Close(context.Background())
-	leads := func(silence time.Duration) (leads bool) {
-		if err := endSilent(t.Context(), next, "orderbox projector", silence); err != nil {
+	leads := func(may silence) (leads bool) {
+		if err := endSilent(t.Context(), next, "orderbox projector", may); err != nil {
 			t.Fatal(err)
 		}
 		if err := next.QueryRow(t.Context(), tryLeadSQL, "orderbox projector").Scan(&leads); err != nil {
@@ -114,13 +114,50 @@ func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 		}
 		return leads
 	}
-	if leads(time.Hour) {
+	if leads(silence{time.Hour, 0}) {
 		t.Error("one that was busy within the hour lost its lock")
 	}
-	testservers.Eventually(t, "the lock is free", func() bool { return leads(0) })
+	testservers.Eventually(t, "the lock is free", func() bool { return leads(silence{0, time.Hour}) })
 	cancel()
 	if err := <-copied; err == nil {
 		t.Error("the COPY of a connection that was ended worked")
+	}
+}
+
+// What is read next may take long to judge, and then nothing is asked of the database meanwhile.
+func TestALeaderThatJudgesForLongShowsThatItLives(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	p := h.newProjector(t, 50)
+	conn, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	x, err := p.openCurrent(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches, followed := make(chan []judgement), make(chan error, 1)
+	failed := make(chan error, 1)
+	go func() { followed <- x.follow(t.Context(), x.rest, batches, failed) }()
+	sign := func() string {
+		return h.view2(t, fmt.Sprintf(`select state_change from pg_stat_activity where pid = %d`, conn.PgConn().PID()))
+	}
+	before := sign()
+	testservers.Eventually(t, "it shows that it lives", func() bool { return sign() != before })
+	failed <- nil
+	close(batches)
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
+}
+
+// Another is at work within five seconds.
+func TestStandingByIsShort(t *testing.T) {
+	t.Parallel()
+	if longest := projectorSilence.own + 2*leadPoll; longest > 5*time.Second || projectorSilence.own < 2*leadSign {
+		t.Errorf("%v may pass until another projector leads, of which one that lives shows it every %v", longest, leadSign)
 	}
 }
 

@@ -85,7 +85,7 @@ func visible(ctx context.Context, s *world.Service, uid string, every time.Durat
 
 const (
 	latencyRate   = 1000 // messages per second
-	latencySample = 20   // each so many-th message is looked for
+	latencySample = 50   // each so many-th message is looked for
 	latencyEvery  = time.Millisecond
 
 	latencyP50, latencyP99 = 10, 30 // ms, the goals
