@@ -43,12 +43,12 @@ func rowsOf(tables []table) (n int) {
 }
 
 // copy writes the rows by COPY.
-func (t table) copy(ctx context.Context, tx pgx.Tx) error {
+func (t table) copy(ctx context.Context, conn *pgx.Conn) error {
 	if t.n == 0 {
 		return nil
 	}
 	rows := pgx.CopyFromSlice(t.n, func(i int) ([]any, error) { return t.row(i), nil })
-	if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, rows); err != nil {
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{t.name}, t.columns, rows); err != nil {
 		return fmt.Errorf("copy %d rows into %s: %w", t.n, t.name, err)
 	}
 	return nil

@@ -38,7 +38,7 @@ with latest as (
 
 // decide applies what operators decided since the last time. A decision is about a message that was judged
 // already in the generation in service, so another one decides when it has come as far as that one.
-func decide(ctx context.Context, tx pgx.Tx) error {
+func decide(ctx context.Context, tx querier) error {
 	var before, last int64
 	err := tx.QueryRow(ctx, reachDecisionSQL).Scan(&before, &last)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -52,6 +52,7 @@ func findGeneration(ctx context.Context, q querier, s state) (g generation, err 
 // querier is a connection, a pool or a transaction.
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
 // It holds until the transaction ends.

@@ -89,40 +89,44 @@ func (x *projection) write(ctx context.Context, judged []judgement) (f fates, er
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err = pgx.BeginFunc(ctx, x.conn, func(tx pgx.Tx) error {
-		known, err := x.sought(ctx, tx, judged)
-		if err != nil {
-			return err
-		}
-		f = sort(judged, known)
-		undecided, err := x.move(ctx, tx, judged[len(judged)-1].position, &f)
-		if err != nil {
-			return err
-		}
-		if len(f.resolved) > 0 {
-			if _, err := tx.Exec(ctx, resolveSQL, f.resolved, f.resolving); err != nil {
-				return err
-			}
-		}
-		if undecided && x.gen.state == stateCurrent {
-			return decide(ctx, tx)
-		}
-		return nil
-	})
-	if err != nil {
+	if f, err = x.transact(ctx, judged); err != nil {
+		x.rollBack(ctx)
 		return fates{}, fmt.Errorf("project %d messages after %d: %w", len(judged), x.checkpoint, err)
 	}
 	x.projected.Notify(ctx) // not by the leader's own connection, which would not survive a timeout
 	return f, nil
 }
 
-// sought guards, and looks up the orders of a batch.
-func (x *projection) sought(ctx context.Context, tx pgx.Tx, judged []judgement) (map[string]known, error) {
+func (x *projection) transact(ctx context.Context, judged []judgement) (f fates, err error) {
+	known, err := x.begin(ctx, judged)
+	if err != nil {
+		return fates{}, err
+	}
+	f = sort(judged, known)
+	undecided, err := x.move(ctx, judged[len(judged)-1].position, &f)
+	if err == nil && len(f.resolved) > 0 {
+		_, err = x.conn.Exec(ctx, resolveSQL, f.resolved, f.resolving)
+	}
+	if err == nil && undecided && x.gen.state == stateCurrent {
+		err = decide(ctx, x.conn)
+	}
+	if err == nil {
+		_, err = x.conn.Exec(ctx, "commit")
+	}
+	return f, err
+}
+
+// begin begins a transaction, guards, and looks up the orders of a batch, all in one trip to the database.
+func (x *projection) begin(ctx context.Context, judged []judgement) (map[string]known, error) {
 	questions := &pgx.Batch{}
+	questions.Queue("begin")
 	questions.Queue(guardSQL, x.gen.name)
 	questions.Queue(knownOrdersSQL, uidsOf(judged))
-	answers := tx.SendBatch(ctx, questions)
+	answers := x.conn.SendBatch(ctx, questions)
 	defer answers.Close()
+	if _, err := answers.Exec(); err != nil {
+		return nil, err
+	}
 	if err := x.guard(answers.QueryRow()); err != nil {
 		return nil, err
 	}
@@ -133,12 +137,19 @@ func (x *projection) sought(ctx context.Context, tx pgx.Tx, judged []judgement) 
 	return known, nil
 }
 
+// rollBack ends a transaction that failed, or else the connection.
+func (x *projection) rollBack(ctx context.Context) {
+	if _, err := x.conn.Exec(ctx, "rollback"); err != nil {
+		x.conn.Close(ctx)
+	}
+}
+
 // move takes the checkpoint to a position and writes the rows of the batch that ends there. It says whether there are
 // decisions to apply.
 //
 // A few rows are inserted in the same trip to the database: a COPY is some trips more for each table, and takes
 // less time only for many rows.
-func (x *projection) move(ctx context.Context, tx pgx.Tx, to int64, f *fates) (undecided bool, err error) {
+func (x *projection) move(ctx context.Context, to int64, f *fates) (undecided bool, err error) {
 	statements, tables := &pgx.Batch{}, f.tables()
 	statements.Queue(moveCheckpointSQL, x.checkpoint, to, len(f.orders), len(f.duplicates), len(f.dead))
 	f.countNew(statements)
@@ -148,7 +159,7 @@ func (x *projection) move(ctx context.Context, tx pgx.Tx, to int64, f *fates) (u
 			t.insert(statements)
 		}
 	}
-	answers := tx.SendBatch(ctx, statements)
+	answers := x.conn.SendBatch(ctx, statements)
 	defer answers.Close()
 	err = answers.QueryRow().Scan(&undecided)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -162,14 +173,11 @@ func (x *projection) move(ctx context.Context, tx pgx.Tx, to int64, f *fates) (u
 			return false, storing{err}
 		}
 	}
-	if err := answers.Close(); err != nil {
-		return false, err
-	}
-	if !copied {
-		return undecided, nil
+	if err := answers.Close(); err != nil || !copied {
+		return undecided, err
 	}
 	for _, t := range tables {
-		if err := t.copy(ctx, tx); err != nil {
+		if err := t.copy(ctx, x.conn); err != nil {
 			return false, storing{err}
 		}
 	}
