@@ -53,7 +53,10 @@ func TestAProjectorThatHangsIsFoundWhateverTheClockDoes(t *testing.T) {
 		other := testservers.Open(t, db.ServiceURL, 1)
 		end := func() {
 			t.Helper()
-			err := other.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { return endSilent(t.Context(), c.Conn(), "orderbox projector", may) })
+			err := other.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+				_, err := endSilent(t.Context(), c.Conn(), "orderbox projector", may)
+				return err
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,7 +26,7 @@ type silence struct {
 }
 
 var (
-	// With leadPoll, another projector is at work within five seconds.
+	// Another projector is at work within five seconds.
 	projectorSilence = silence{3 * time.Second, 2 * time.Minute}
 	// A replay pauses for others, and nobody waits for it.
 	replaySilence = silence{2 * time.Minute, 2 * time.Minute}
@@ -66,11 +66,16 @@ func waitForLead(ctx context.Context, conn *pgx.Conn, lock string, may silence, 
 		if err != nil || leads {
 			return err
 		}
-		if err := endSilent(ctx, conn, lock, may); err != nil {
+		ended, err := endSilent(ctx, conn, lock, may)
+		if err != nil {
 			return err
 		}
 		standby()
-		if err := retry.Wait(ctx, leadPoll); err != nil {
+		wait := leadPoll
+		if ended {
+			wait /= 10 // its connection is about to be gone
+		}
+		if err := retry.Wait(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -92,9 +97,9 @@ where l.locktype = 'advisory'
         case when a.state = 'active' and a.wait_event is distinct from 'ClientRead' then $3::float8 else $2 end`
 
 // endSilent ends the connection that has the lock, if it has shown no sign of life for longer than it may.
-func endSilent(ctx context.Context, conn *pgx.Conn, lock string, may silence) error {
+func endSilent(ctx context.Context, conn *pgx.Conn, lock string, may silence) (ended bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
 	defer cancel()
-	_, err := conn.Exec(ctx, endSilentSQL, lock, may.own.Seconds(), may.database.Seconds())
-	return err
+	tag, err := conn.Exec(ctx, endSilentSQL, lock, may.own.Seconds(), may.database.Seconds())
+	return tag.RowsAffected() > 0, err
 }

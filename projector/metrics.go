@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,7 +10,7 @@ import (
 type metrics struct {
 	verdicts   *prometheus.CounterVec
 	checkpoint prometheus.Gauge
-	leading    prometheus.Gauge
+	leads      atomic.Bool // this process is the one that projects
 	batchSize  prometheus.Histogram
 	commitTime prometheus.Histogram
 	delay      prometheus.Histogram
@@ -22,8 +23,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Messages projected, by verdict: order, duplicate, or the reason of the dead letter."}, []string{"verdict"}),
 		checkpoint: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "orderbox_projector_checkpoint", Help: "The inbox position up to which this process has projected."}),
-		leading: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "orderbox_projector_leading", Help: "1 while this process is the one that projects."}),
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "orderbox_projector_batch_messages", Help: "Messages that shared a transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 4, 8)}),
@@ -34,8 +33,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "orderbox_projector_delay_seconds", Help: "From when a batch's first message came into the log to its verdict, by two clocks.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 14)}),
 	}
+	leading := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "orderbox_projector_leading", Help: "1 while this process is the one that projects."}, func() float64 {
+		if m.leads.Load() {
+			return 1
+		}
+		return 0
+	})
 	if r != nil {
-		r.MustRegister(m.verdicts, m.checkpoint, m.leading, m.batchSize, m.commitTime, m.delay)
+		r.MustRegister(m.verdicts, m.checkpoint, leading, m.batchSize, m.commitTime, m.delay)
 	}
 	return m
 }

@@ -105,6 +105,10 @@ func (p *Projector) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Leads says whether this process is the one that projects into the generation in service. One that lost its connection
+// may take as long to notice as a transaction may take, and cannot write meanwhile. It may be called concurrently.
+func (p *Projector) Leads() bool { return p.metrics.leads.Load() }
+
 // serve becomes the one projector of the generation in service, whichever that is, and works until ctx ends
 // or the world fails.
 func (p *Projector) serve(ctx context.Context, works func(), woken <-chan struct{}) error {
@@ -113,8 +117,8 @@ func (p *Projector) serve(ctx context.Context, works func(), woken <-chan struct
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	p.metrics.leading.Set(1)
-	defer p.metrics.leading.Set(0)
+	p.metrics.leads.Store(true)
+	defer p.metrics.leads.Store(false)
 	more := func(ctx context.Context) error {
 		select {
 		case <-woken:

@@ -106,7 +106,7 @@ func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 	}
 	defer next.Close(context.Background())
 	leads := func(may silence) (leads bool) {
-		if err := endSilent(t.Context(), next, "orderbox projector", may); err != nil {
+		if _, err := endSilent(t.Context(), next, "orderbox projector", may); err != nil {
 			t.Fatal(err)
 		}
 		if err := next.QueryRow(t.Context(), tryLeadSQL, "orderbox projector").Scan(&leads); err != nil {

@@ -53,10 +53,15 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) error {
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	var roles map[string]string
+	if s.o.Roles != nil {
+		roles = s.o.Roles()
+	}
 	return sendJSON(w, status, typeJSON, struct {
-		Ready  bool           `json:"ready"`
-		Checks map[string]any `json:"checks"`
-	}{fit, outcomes})
+		Ready  bool              `json:"ready"`
+		Roles  map[string]string `json:"roles,omitempty"`
+		Checks map[string]any    `json:"checks"`
+	}{fit, roles, outcomes})
 }
 
 // check asks all checks at once, of which that of the cache says more.

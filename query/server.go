@@ -43,6 +43,9 @@ type Options struct {
 	// Checks are asked by /readyz, concurrently, with 2 s of time, beside "database" and "cache". The text
 	// of their errors is shown to anybody who asks.
 	Checks map[string]func(context.Context) error
+	// Roles says what the stages of this process do right now, by their names, for /readyz. It is called
+	// concurrently. Nil: nothing is said.
+	Roles func() map[string]string
 	// Poll is how long a new order may stay unseen when its notification is lost (default 1 s).
 	Poll time.Duration
 }

@@ -66,6 +66,7 @@ type stages struct {
 	registry *prometheus.Registry
 	trace    *trace.Tracer // nil when no collector is named
 	checks   map[string]func(context.Context) error
+	roles    map[string]func() string // of the stages, for /readyz
 	pools    []*pgxpool.Pool
 	answers  atomic.Pointer[query.Server] // once there is one
 }
@@ -83,7 +84,7 @@ func (s *stages) run(ctx context.Context) error {
 	s.registry = prometheus.NewRegistry()
 	s.registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(runtimeMetrics)),
 		collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.checks = make(map[string]func(context.Context) error)
+	s.checks, s.roles = make(map[string]func(context.Context) error), make(map[string]func() string)
 
 	var err error
 	if s.trace, err = trace.Open(ctx, s.log); err != nil {
@@ -176,6 +177,12 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 		}
 		return nil
 	}
+	s.roles["ingest"] = func() string {
+		if stage.Connected() {
+			return "receiving"
+		}
+		return "waiting for the broker"
+	}
 	g.Go(func() error { return stage.Run(ctx) })
 	return nil
 }
@@ -193,6 +200,12 @@ func (s *stages) startProjector(ctx context.Context, g *errgroup.Group) error {
 	})
 	if err != nil {
 		return err
+	}
+	s.roles["projector"] = func() string {
+		if stage.Leads() {
+			return "leading"
+		}
+		return "standing by"
 	}
 	g.Go(func() error { return stage.Run(ctx) })
 	return nil
@@ -226,6 +239,7 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 				DeadLetters: b.DeadLetters, Pending: b.Pending, Missing: messages, Gaps: gaps}, err
 		},
 		Missing: missing.settled,
+		Roles:   s.says,
 	}
 	if err := s.offerOperator(ctx, &options); err != nil {
 		return err
@@ -241,6 +255,15 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	server.Handler = leaving(ctx, server.Handler)
 	g.Go(func() error { return serveHTTP(answering, server, s.listener) })
 	return nil
+}
+
+// says is what each stage does right now.
+func (s *stages) says() map[string]string {
+	roles := map[string]string{"query": "answering"}
+	for stage, role := range s.roles {
+		roles[stage] = role()
+	}
+	return roles
 }
 
 // startWatching looks for what never came and for what is pending. It has connections of its own, for the first look for
