@@ -97,7 +97,7 @@ func (b *bench) getRounds(ctx context.Context, d *dump, bases []string) error {
 	b.figures = append(b.figures,
 		figure{Row: b.row, What: "GET by id, beside net/http", Short: "net/http", Unit: "GET/s", Values: rates[0],
 			Limit: "bare net/http handler with the same bytes", Limits: rates[1], Goal: goal{Ratio: true, Least: 0.95}},
-		figure{Row: b.row, What: "GET by id, beside net/http with deadlines", Unit: "GET/s", Values: rates[0],
+		figure{Row: b.row, What: "GET by id, beside net/http with deadlines", Short: "net/http, deadlines", Unit: "GET/s", Values: rates[0],
 			Limit: "the same handler with the service's deadlines for slow clients", Limits: rates[2], Goal: goal{Ratio: true}},
 		figure{Row: b.row, What: "GET by id, beside nginx", Short: "nginx", Unit: "GET/s", Values: rates[0],
 			Limit: "one worker of nginx with the orders as files", Limits: rates[3], Goal: goal{Ratio: true, Least: 1}})

@@ -115,9 +115,13 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 	for _, f := range b.figures {
 		fmt.Fprintln(s.Out, f)
 	}
-	if c.Out != "" && !c.Short && len(c.Row) == 0 {
+	if len(c.Row) == 0 {
 		b.row = "report"
-		if err := b.report(ctx, c.Out); err != nil {
+		out := c.Out
+		if c.Short || out == "" {
+			out = b.dir // so that it is known to be made
+		}
+		if err := b.report(ctx, out); err != nil {
 			return err
 		}
 	}

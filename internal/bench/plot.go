@@ -76,7 +76,7 @@ func (b *bench) plotRatios() (*plot.Plot, error) {
 	var names []string
 	var least, most plotter.XYs
 	for _, f := range b.figures {
-		if !f.Goal.Ratio {
+		if !f.Goal.Ratio || f.Goal.Least == 0 && f.Goal.Most == 0 {
 			continue
 		}
 		at := float64(len(names))
@@ -146,7 +146,7 @@ func line(p *plot.Plot, points plotter.XYs, c color.Color) error {
 	return nil
 }
 
-// plotLookups has the rates of the service, the bare server and nginx.
+// plotLookups has the rates of the service, the bare servers and nginx.
 func (b *bench) plotLookups() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = "GET by id, 64 connections, random orders"
@@ -154,7 +154,7 @@ func (b *bench) plotLookups() (*plot.Plot, error) {
 	var r rounds
 	var names []string
 	for _, f := range b.figures {
-		if f.Row != "get" {
+		if f.Row != "get" || f.Limit == "" {
 			continue
 		}
 		if names == nil {
