@@ -33,8 +33,8 @@ func TestTheModelHasNoOtherKinds(t *testing.T) {
 	t.Parallel()
 	var visit func(reflect.Type)
 	visit = func(of reflect.Type) {
-		for i := range of.NumField() {
-			switch f := of.Field(i); f.Type.Kind() {
+		for f := range of.Fields() {
+			switch f.Type.Kind() {
 			case reflect.String, reflect.Int64:
 			case reflect.Struct:
 				visit(f.Type)

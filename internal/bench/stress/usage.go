@@ -85,7 +85,8 @@ func count(service int) (t ticks, err error) {
 
 func (t ticks) since(before ticks) usage {
 	all := t.total - before.total
-	u := usage{Service: (t.service - before.service) / all, Database: (t.database - before.database) / all,
+	// A process of the database that ended, such as one that vacuumed, took its time along.
+	u := usage{Service: (t.service - before.service) / all, Database: max(0, t.database-before.database) / all,
 		Load: (t.load - before.load) / all, Idle: (t.idle - before.idle) / all, Waiting: (t.waiting - before.waiting) / all}
 	u.Others = max(0, 1-u.Service-u.Database-u.Load-u.Idle-u.Waiting)
 	return u
