@@ -29,6 +29,10 @@ func (g *Ingester) commitUntil(ctx context.Context) {
 		case <-ctx.Done():
 		case <-g.hand.arrived:
 			_ = pace.Wait(ctx) // when ctx ends the rest is committed below
+			select {
+			case <-g.hand.arrived: // meanwhile, and shares this batch
+			default:
+			}
 			g.commit(work, g.hand.take(g.o.Batch, maxBatchBytes))
 		}
 	}

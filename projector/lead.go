@@ -21,8 +21,8 @@ const (
 // silence is how long whoever has the lock may show no sign of life over its connection before it is taken for one that
 // hangs.
 type silence struct {
-	own      time.Duration // while the database waits for it: for what it asks next, or for the rest of a COPY
-	database time.Duration // while it waits for the database; it breaks off itself what takes longer than writeTimeout
+	own      time.Duration // between statements
+	database time.Duration // in one, be it a COPY that is slow to send; it breaks off itself what takes longer than writeTimeout
 }
 
 var (
@@ -94,7 +94,7 @@ where l.locktype = 'advisory'
     and l.database = (select oid from pg_database where datname = current_database())
     and (l.classid::bigint << 32 | l.objid::bigint) = hashtext($1)::bigint
     and abs(extract(epoch from now() - a.state_change)) >
-        case when a.state = 'active' and a.wait_event is distinct from 'ClientRead' then $3::float8 else $2 end`
+        case a.state when 'active' then $3::float8 else $2 end`
 
 // endSilent ends the connection that has the lock, if it has shown no sign of life for longer than it may.
 func endSilent(ctx context.Context, conn *pgx.Conn, lock string, may silence) (ended bool, err error) {

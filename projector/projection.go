@@ -101,6 +101,9 @@ func (x *projection) follow(ctx context.Context, caughtUp func(context.Context) 
 				return err
 			}
 		case <-signs.C: // what is read next may take long to judge
+			if x.gen.state != stateCurrent {
+				continue // nobody waits to take over
+			}
 			if err := x.sign(ctx); err != nil {
 				return err
 			}

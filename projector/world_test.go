@@ -114,10 +114,10 @@ func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 		}
 		return leads
 	}
-	if leads(silence{time.Hour, 0}) {
+	if leads(silence{0, time.Hour}) {
 		t.Error("one that was busy within the hour lost its lock")
 	}
-	testservers.Eventually(t, "the lock is free", func() bool { return leads(silence{0, time.Hour}) })
+	testservers.Eventually(t, "the lock is free", func() bool { return leads(silence{time.Hour, 0}) })
 	cancel()
 	if err := <-copied; err == nil {
 		t.Error("the COPY of a connection that was ended worked")
