@@ -36,7 +36,7 @@ type Entry struct {
 	Original   int64
 	ReceivedAt time.Time
 	Payload    []byte
-	Ahead      Ahead // of Read alone
+	Ahead      Ahead `db:"-"` // of Read alone
 }
 
 // Ahead is what a reader who got an entry has to do with next.

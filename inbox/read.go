@@ -138,10 +138,7 @@ func (b *Inbox) At(ctx context.Context, positions []int64) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
 	}
-	entries, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e Entry, err error) {
-		err = row.Scan(&e.Position, &e.Original, &e.ReceivedAt, &e.Payload)
-		return e, err
-	})
+	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
 	if err != nil {
 		return nil, fmt.Errorf("read %d entries of the inbox: %w", len(positions), err)
 	}

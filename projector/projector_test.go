@@ -63,6 +63,21 @@ func (h *house) newProjector(tb testing.TB, batch int) *Projector {
 	return p
 }
 
+// open returns the generation in service as p projects into it, over a connection of its own.
+func (h *house) open(tb testing.TB, p *Projector) *projection {
+	tb.Helper()
+	conn, err := pgx.Connect(tb.Context(), h.ServiceURL)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close(context.Background()) })
+	x, err := p.openCurrent(tb.Context(), conn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return x
+}
+
 // start runs a projector until the test ends or stop is called.
 func (h *house) start(tb testing.TB, batch int) (stop func()) {
 	tb.Helper()
@@ -304,15 +319,7 @@ func TestAProjectorThatWasThoughtDeadWritesNothing(t *testing.T) {
 	stop()
 	before := h.everything(t)
 	p := h.newProjector(t, 20)
-	conn, err := pgx.Connect(t.Context(), h.ServiceURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	x, err := p.openCurrent(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := h.open(t, p)
 	x.checkpoint = 0
 	judged := x.rules.judge([]inbox.Entry{{Position: 2, Payload: mustVary(t, "/order_uid", "another")}}, 1)
 	if _, err := x.write(t.Context(), judged); !errors.Is(err, errMoved) {

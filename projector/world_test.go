@@ -54,15 +54,7 @@ func TestAMessageThatMakesTheProgramFailIsADeadLetter(t *testing.T) {
 	h := newHouse(t)
 	h.receive(t, mustVary(t, "/order_uid", "before"), mustVary(t, "/order_uid", "between"), mustVary(t, "/order_uid", "after"))
 	p := h.newProjector(t, 20)
-	conn, err := pgx.Connect(t.Context(), h.ServiceURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	x, err := p.openCurrent(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := h.open(t, p)
 	good := x.rules[0].schema
 	x.rules = rules{{1, 0, good}, {1, 1, &schema{version: "broken"}}, {1, 2, good}} // which panics at its first use
 	judged, _, err := x.next(t.Context(), 0)
@@ -129,20 +121,12 @@ func TestALeaderThatJudgesForLongShowsThatItLives(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	p := h.newProjector(t, 50)
-	conn, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	x, err := p.openCurrent(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := h.open(t, p)
 	batches, followed := make(chan []judgement), make(chan error, 1)
 	failed := make(chan error, 1)
 	go func() { followed <- x.follow(t.Context(), x.rest, batches, failed) }()
 	sign := func() string {
-		return h.view2(t, fmt.Sprintf(`select state_change from pg_stat_activity where pid = %d`, conn.PgConn().PID()))
+		return h.view2(t, fmt.Sprintf(`select state_change from pg_stat_activity where pid = %d`, x.conn.PgConn().PID()))
 	}
 	before := sign()
 	testservers.Eventually(t, "it shows that it lives", func() bool { return sign() != before })
@@ -204,21 +188,12 @@ func TestEveryErrorOfTheWorldIsTheWorldsFault(t *testing.T) {
 		"22003": `select 40000::smallint`, "54000": raise("54000"), "23514": raise("23514"), "P0001": raise("P0001"),
 	} {
 		t.Run(code, func(t *testing.T) {
-			conn, err := pgx.Connect(t.Context(), h.ServiceURL)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close(context.Background())
-			p := h.newProjector(t, 20)
-			x, err := p.openCurrent(t.Context(), conn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := conn.Exec(t.Context(), `select set_config('test.complaint', $1, false)`, complaint); err != nil {
+			x := h.open(t, h.newProjector(t, 20))
+			if _, err := x.conn.Exec(t.Context(), `select set_config('test.complaint', $1, false)`, complaint); err != nil {
 				t.Fatal(err)
 			}
 			judged := x.rules.judge([]inbox.Entry{{Position: 1, Payload: mustModelFile(t)}}, 1)
-			_, err = x.write(t.Context(), judged)
+			_, err := x.write(t.Context(), judged)
 			if state := sqlState(err); state != code {
 				t.Fatalf("provoked %q: %v", state, err)
 			}
