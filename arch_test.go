@@ -25,8 +25,9 @@ const policy = `
 	internal/retry < internal/listen
 	internal/listen < inbox
 	internal/envfile < internal/cli
-	orderbox, internal/natstls < publisher
-	inbox, internal/retry, internal/grace, internal/natstls, internal/trace < ingest
+	internal/natstls < internal/stream
+	orderbox, internal/natstls, internal/stream < publisher
+	inbox, internal/retry, internal/grace, internal/natstls, internal/stream, internal/trace < ingest
 	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen, internal/trace < projector
 	orderbox, static, internal/retry, internal/listen, internal/trace < query
 	sql, internal/local < internal/testservers
@@ -43,7 +44,7 @@ const policy = `
 // Who may import what of others' making. What is not listed may be imported anywhere.
 var fences = map[string]string{
 	"github.com/nats-io/stan.go":                  "ingest publisher internal/bench/world",
-	"github.com/nats-io/nats.go":                  "ingest publisher internal/natstls",
+	"github.com/nats-io/nats.go":                  "ingest publisher internal/natstls internal/stream",
 	"github.com/nats-io/nats-streaming-server":    "internal/local internal/testservers",
 	"github.com/nats-io/nats-server":              "internal/local internal/testservers",
 	"github.com/fergusstrange/embedded-postgres":  "internal/local",

@@ -16,6 +16,10 @@ const Notifications = "orderbox_inbox"
 // SourceSTAN is the source of what came over a NATS Streaming channel.
 const SourceSTAN = "stan"
 
+// SourceJetStream is the source of what came out of a JetStream stream. Its channels are streams, each with the time of its
+// making, for one that was made anew counts from 1 again.
+const SourceJetStream = "jetstream"
+
 // sourceOperator is the source of retries and amendments. Their channels are the kinds of decision, each
 // counted from 1 without holes.
 const sourceOperator = "operator"
@@ -27,6 +31,16 @@ type Message struct {
 	Sequence  int64     // the broker's, from 1
 	StampedAt time.Time // the broker's; kept to the microsecond
 	Payload   []byte    // any bytes; nil and empty are the same
+	// CopyOf is the message of another source that this one is a copy of; nil for none.
+	CopyOf *Identity
+}
+
+// Identity tells a message from all others.
+type Identity struct {
+	Source    string
+	Channel   string
+	Sequence  int64
+	StampedAt time.Time
 }
 
 // Entry is what a reader of the log gets.
