@@ -63,7 +63,7 @@ var fences = map[string]string{
 	"github.com/chromedp":                         "",
 	"go.opentelemetry.io":                         "internal/trace",
 	"github.com/getkin/kin-openapi":               "internal/contract",
-	"net/http":                                    "query cmd/orderbox internal/contract internal/bench internal/bench/world internal/bench/stress",
+	"net/http":                                    "query cmd/orderbox internal/contract internal/faults internal/bench internal/bench/world internal/bench/stress",
 	"database/sql":                                "",
 	"orderbox/internal/testservers":               "internal/faults",
 	"orderbox/internal/faults":                    "",

@@ -13,6 +13,10 @@
 // links. So a server that is cut off from the services is still there for the test, and packets to it
 // vanish, as with a pulled cable: no connection is closed.
 //
+// The broker may be a cluster (Brokers): its nodes speak with one another over a link of their own, where they
+// have other names, and each is struck alone. A node may be cut off from the other nodes and go on being seen by
+// the services, or the other way round (From). Publishers come from the front and reach every node that runs.
+//
 // A service runs as the image of Orderbox does: the static binary alone, nobody in particular, nothing
 // writable. It has no restart policy: that it is running after a fault is its own work, and Life tells
 // whether it is the same process still.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
-	"github.com/testcontainers/testcontainers-go"
 )
 
 // Target is what a fault strikes.
@@ -44,33 +43,42 @@ var (
 type Fault struct {
 	Target Target
 	Kind   Kind
-	N      int // which service; 0 for broker and database
+	N      int    // which of them, from 0
+	From   Target // what a Cut cuts it off from; from everything when empty
 }
 
-// String returns it as "kill the broker".
-func (f Fault) String() string { return fmt.Sprintf("%s the %s", f.Kind, f.Target) }
+// String returns it as "kill the broker", whichever it is.
+func (f Fault) String() string {
+	if f.From != "" {
+		return fmt.Sprintf("%s the %s from the %ss", f.Kind, f.Target, f.From)
+	}
+	return fmt.Sprintf("%s the %s", f.Kind, f.Target)
+}
 
 // ErrLoss says that a fault takes what nobody could give back: the database holds all that is precious.
 var ErrLoss = errors.New("a wiped database is a loss by definition")
 
 // Strike injects a fault and returns what heals it. Broker and database take connections again when heal
-// has returned (for Restart and Wipe: when Strike has); a service has been started, but may not be ready.
-// What the broker had confirmed and the services had not yet acknowledged is gone when it is wiped.
+// has returned (for Restart and Wipe: when Strike has), of a cluster's brokers the one that was struck, which
+// may have to catch up; a service has been started, but may not be ready.
+// What a lone broker had confirmed and the services had not yet acknowledged is gone when it is wiped.
 func (w *World) Strike(ctx context.Context, f Fault) (heal func(context.Context) error, err error) {
-	var s *server
-	switch {
-	case f.Target == Database && f.Kind == Wipe:
+	if f.Target == Database && f.Kind == Wipe {
 		return nil, ErrLoss
-	case f.Target == Broker:
-		s = w.broker
-	case f.Target == Database:
-		s = w.database
-	case f.Target == Service && f.N < len(w.services):
-		s = w.services[f.N]
-	default:
+	}
+	var targets []*server
+	switch f.Target {
+	case Broker:
+		targets = w.brokers
+	case Database:
+		targets = []*server{w.database}
+	case Service:
+		targets = w.services
+	}
+	if f.N >= len(targets) {
 		return nil, fmt.Errorf("there is no %s %d", f.Target, f.N)
 	}
-	undo, err := w.strike(ctx, s, f.Kind)
+	undo, err := w.strike(ctx, targets[f.N], f)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", f, err)
 	}
@@ -82,10 +90,10 @@ func (w *World) Strike(ctx context.Context, f Fault) (heal func(context.Context)
 	}, nil
 }
 
-func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(context.Context) error, err error) {
+func (w *World) strike(ctx context.Context, s *server, f Fault) (heal func(context.Context) error, err error) {
 	id := s.container.GetContainerID()
 	nothing := func(context.Context) error { return nil }
-	switch kind {
+	switch f.Kind {
 	case Kill:
 		_, err := w.engine.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
 		return func(ctx context.Context) error {
@@ -100,7 +108,11 @@ func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(con
 			return err
 		}, w.pause(ctx, id)
 	case Cut:
-		return func(ctx context.Context) error { return w.connect(ctx, s) }, w.disconnect(ctx, s)
+		cut := s.linksTo(f.From)
+		if len(cut) == 0 {
+			return nil, fmt.Errorf("nothing links it to a %s", f.From)
+		}
+		return func(ctx context.Context) error { return w.connect(ctx, s, cut) }, w.disconnect(ctx, s, cut)
 	case Restart:
 		return nothing, w.restart(ctx, s)
 	case Wipe:
@@ -109,7 +121,7 @@ func (w *World) strike(ctx context.Context, s *server, kind Kind) (heal func(con
 		}
 		return nothing, s.create(ctx)
 	}
-	return nil, fmt.Errorf("there is no fault %q", kind)
+	return nil, fmt.Errorf("there is no fault %q", f.Kind)
 }
 
 // pause freezes a container. The engine gives up, and lets everything go on, when a process does not
@@ -124,29 +136,45 @@ func (w *World) pause(ctx context.Context, id string) (err error) {
 	return err
 }
 
-func (w *World) disconnect(ctx context.Context, s *server) error {
-	return eachLink(s, func(link *testcontainers.DockerNetwork) error {
+// linksTo are the links by which a server reaches those; all of them for an empty target.
+func (s *server) linksTo(to Target) (links []link) {
+	for _, link := range s.links {
+		if to == "" || link.to == to {
+			links = append(links, link)
+		}
+	}
+	return links
+}
+
+func (w *World) disconnect(ctx context.Context, s *server, links []link) error {
+	for _, link := range links {
 		_, err := w.engine.NetworkDisconnect(ctx, link.ID, client.NetworkDisconnectOptions{Container: s.container.GetContainerID()})
-		return err
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connect leaves alone the links that a container made meanwhile was given with its birth.
-func (w *World) connect(ctx context.Context, s *server) error {
+func (w *World) connect(ctx context.Context, s *server, links []link) error {
 	there, err := s.container.Networks(ctx)
 	if err != nil {
 		return err
 	}
-	return eachLink(s, func(link *testcontainers.DockerNetwork) error {
+	for _, link := range links {
 		if slices.Contains(there, link.Name) {
-			return nil
+			continue
 		}
 		_, err := w.engine.NetworkConnect(ctx, link.ID, client.NetworkConnectOptions{
 			Container:      s.container.GetContainerID(),
-			EndpointConfig: &network.EndpointSettings{Aliases: []string{s.name}},
+			EndpointConfig: &network.EndpointSettings{Aliases: []string{link.alias}},
 		})
-		return err
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stopTimeout is how long a server may take to stop in an orderly way: as long as compose.yaml gives it.
@@ -172,13 +200,4 @@ func (w *World) restart(ctx context.Context, s *server) error {
 		return err
 	}
 	return s.wait(ctx)
-}
-
-func eachLink(s *server, do func(*testcontainers.DockerNetwork) error) error {
-	for _, link := range s.links {
-		if err := do(link); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -16,16 +17,29 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"orderbox/internal/testservers"
-	"orderbox/publisher"
 )
+
+// port is where a server listens.
+type port struct {
+	inside  string // in the container, as 4222/tcp
+	outside uint16 // on 127.0.0.1
+}
+
+func (p port) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(p.outside))) }
+
+// link is a server's end of a network without a way out.
+type link struct {
+	*testcontainers.DockerNetwork
+	alias string // what the others on it call the server
+	to    Target // who the others are
+}
 
 // server is one container of the world, by what it takes to make it again.
 type server struct {
 	name    string
 	image   string
-	port    string // in the container, as 4222/tcp
-	publish uint16 // on 127.0.0.1
-	links   []*testcontainers.DockerNetwork
+	ports   []port // the first is the one that it is there for
+	links   []link
 	front   *testcontainers.DockerNetwork
 	options []testcontainers.ContainerCustomizer
 	modify  func(*container.HostConfig)
@@ -42,18 +56,24 @@ func (s *server) create(ctx context.Context) error {
 	aliases := map[string][]string{}
 	for _, link := range s.links {
 		networks = append(networks, link.Name)
-		aliases[link.Name] = []string{s.name}
+		aliases[link.Name] = []string{link.alias}
+	}
+	var exposed []string
+	bindings := network.PortMap{}
+	for _, p := range s.ports {
+		exposed = append(exposed, p.inside)
+		bindings[network.MustParsePort(p.inside)] = []network.PortBinding{{
+			HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(int(p.outside)),
+		}}
 	}
 	options := append([]testcontainers.ContainerCustomizer{
-		testcontainers.WithExposedPorts(s.port),
+		testcontainers.WithExposedPorts(exposed...),
 		testcontainers.CustomizeRequestOption(func(req *testcontainers.GenericContainerRequest) error {
 			req.Networks, req.NetworkAliases = networks, aliases
 			return nil
 		}),
 		testcontainers.WithHostConfigModifier(func(host *container.HostConfig) {
-			host.PortBindings = network.PortMap{network.MustParsePort(s.port): {{
-				HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(int(s.publish)),
-			}}}
+			host.PortBindings = bindings
 			s.modify(host)
 		}),
 	}, s.options...)
@@ -84,7 +104,7 @@ func (s *server) remove() error {
 	return testcontainers.TerminateContainer(s.container, testcontainers.StopTimeout(0))
 }
 
-func (s *server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.publish))) }
+func (s *server) address() string { return s.ports[0].address() }
 
 // lastWords is the end of the container's log.
 func (s *server) lastWords(ctx context.Context) string {
@@ -101,48 +121,14 @@ func (s *server) lastWords(ctx context.Context) string {
 	return string(all[max(0, len(all)-most):])
 }
 
-func (w *World) startBroker(ctx context.Context, synced bool) error {
-	port, err := choosePort()
-	if err != nil {
-		return err
-	}
-	w.BrokerURL = "nats://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))
-	w.broker = &server{
-		name: "broker", image: w.images.STAN, port: "4222/tcp", publish: port,
-		front: w.front, links: []*testcontainers.DockerNetwork{w.brokerLink},
-		options: []testcontainers.ContainerCustomizer{
-			// As compose.yaml has it, and as impatient with dead clients as the other test servers.
-			testcontainers.WithCmd("--cluster_id", clusterID, "--store", "file", "--dir", "/data", "--file_sync="+strconv.FormatBool(synced),
-				"--max_channels", "0", "--max_subs", "0", "--max_msgs", "0", "--max_bytes", "0",
-				"--hb_interval", "3s", "--hb_timeout", "2s", "--hb_fail_count", "2"),
-		},
-		modify: func(host *container.HostConfig) {
-			// Without a name, it goes with its container: a new one has an empty store.
-			host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: "/data"}}
-		},
-	}
-	w.broker.ready = w.openSession
-	return w.broker.create(ctx)
-}
-
-// openSession opens and closes a session with the broker, as soon as it takes one.
-func (w *World) openSession(ctx context.Context) error {
-	p, err := publisher.New(publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Channel: w.Channel, ConnectWait: startTimeout})
-	if err != nil {
-		return err
-	}
-	_, err = p.Publish(ctx, func(func([]byte, error) bool) {})
-	return err
-}
-
 func (w *World) startDatabase(ctx context.Context, synced bool) error {
-	port, err := choosePort()
+	ports, err := choosePorts("5432/tcp")
 	if err != nil {
 		return err
 	}
 	w.database = &server{
-		name: "database", image: w.images.Postgres, port: "5432/tcp", publish: port,
-		front: w.front, links: []*testcontainers.DockerNetwork{w.databaseLink},
+		name: "database", image: w.images.Postgres, ports: ports,
+		front: w.front, links: []link{{w.databaseLink, "database", Service}},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": testservers.Password}),
 			// Checkpoints cost little without a disk to wait for, and leave little to do again after a kill.
@@ -160,10 +146,11 @@ func (w *World) startDatabase(ctx context.Context, synced bool) error {
 }
 
 func (w *World) newService(n int) (*server, error) {
-	port, err := choosePort()
+	ports, err := choosePorts("8080/tcp")
 	if err != nil {
 		return nil, err
 	}
+	name := "service-" + strconv.Itoa(n)
 	seen, err := url.Parse(w.db.ServiceURL)
 	if err != nil {
 		return nil, err
@@ -171,14 +158,14 @@ func (w *World) newService(n int) (*server, error) {
 	seen.Host = "database:5432"
 	return &server{
 		// Any image will do: the program needs nothing of it.
-		name: "service-" + strconv.Itoa(n), image: w.images.STAN, port: "8080/tcp", publish: port,
-		front: w.front, links: []*testcontainers.DockerNetwork{w.brokerLink, w.databaseLink},
+		name: name, image: w.images.STAN, ports: ports,
+		front: w.front, links: []link{{w.brokerLink, name, Broker}, {w.databaseLink, name, Database}},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEntrypoint("/orderbox"), testcontainers.WithCmd("serve"),
 			testcontainers.WithEnv(map[string]string{
 				"ORDERBOX_DATABASE_URL": seen.String(),
-				"ORDERBOX_NATS_URL":     "nats://broker:4222", "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
-				"ORDERBOX_CLIENT_ID": "service-" + strconv.Itoa(n), "ORDERBOX_LISTEN": "0.0.0.0:8080",
+				"ORDERBOX_NATS_URL":     strings.Join(w.brokersInside(), ","), "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
+				"ORDERBOX_CLIENT_ID": name, "ORDERBOX_LISTEN": "0.0.0.0:8080",
 			}),
 			testcontainers.WithConfigModifier(func(config *container.Config) { config.User = "65532:65532" }),
 		},
@@ -190,16 +177,21 @@ func (w *World) newService(n int) (*server, error) {
 	}, nil
 }
 
-// choosePort finds a free port below those that the system gives to outgoing connections: one of them
-// could take it while its container is down.
-func choosePort() (uint16, error) {
+// choosePorts finds free ports for those in a container, below those that the system gives to outgoing
+// connections: one of them could take it while its container is down.
+func choosePorts(inside ...string) (ports []port, err error) {
 	const first, last, attempts = 20000, 32000, 50
 	for range attempts {
-		port := first + rand.N(last-first)
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return uint16(port), listener.Close()
+		chosen := first + rand.N(last-first)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(chosen)))
+		if err != nil {
+			continue
+		}
+		// Open until all are chosen, so that no two are the same.
+		defer listener.Close()
+		if ports = append(ports, port{inside[len(ports)], uint16(chosen)}); len(ports) == len(inside) {
+			return ports, nil
 		}
 	}
-	return 0, fmt.Errorf("no free port between %d and %d", first, last)
+	return nil, fmt.Errorf("no free port between %d and %d", first, last)
 }

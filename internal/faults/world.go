@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,14 +31,17 @@ const (
 type Options struct {
 	// Services is how many replicas of the service there are, 1 when 0.
 	Services int
+	// Brokers is how many nodes the broker has, 1 when 0. Several are a cluster.
+	Brokers int
 	// Unsynced has broker and database leave the writing to the disk to the system. Only a crash of the whole
 	// machine, which no fault here is, would show the difference; a long run has no time for a slow disk.
 	Unsynced bool
 }
 
-// World is a broker, a database and the services between them. Make it with NewWorld.
+// World is a broker or a cluster of them, a database and the services between them. Make it with NewWorld.
 type World struct {
-	// BrokerURL, Cluster and Channel are what a publisher needs.
+	// BrokerURL, Cluster and Channel are what a publisher needs. The URL is several, with commas between them,
+	// where the broker is a cluster.
 	BrokerURL, Cluster, Channel string
 
 	binary string
@@ -45,9 +49,11 @@ type World struct {
 	db     testservers.DB
 	engine *testcontainers.DockerClient
 
-	front, brokerLink, databaseLink *testcontainers.DockerNetwork
-	broker, database                *server
-	services                        []*server
+	front, brokerLink, peerLink, databaseLink *testcontainers.DockerNetwork
+
+	brokers  []*server
+	database *server
+	services []*server
 }
 
 // NewWorld makes a world that lives as long as the test. It skips the test where the test servers do not
@@ -58,14 +64,14 @@ func NewWorld(tb testing.TB, o Options) *World {
 	ctx, cancel := context.WithTimeout(tb.Context(), buildTimeout)
 	defer cancel()
 	tb.Cleanup(func() { w.end(tb) })
-	if err := w.make(ctx, max(o.Services, 1), !o.Unsynced); err != nil {
+	if err := w.make(ctx, o); err != nil {
 		tb.Fatalf("make a world: %v", err)
 	}
 	return w
 }
 
 // make leaves in w what it has made, also when it returns an error.
-func (w *World) make(ctx context.Context, services int, synced bool) (err error) {
+func (w *World) make(ctx context.Context, o Options) (err error) {
 	if w.binary, err = orderbox(); err != nil {
 		return err
 	}
@@ -75,7 +81,7 @@ func (w *World) make(ctx context.Context, services int, synced bool) (err error)
 	if w.front, err = network.New(ctx); err != nil {
 		return fmt.Errorf("make the front network: %w", err)
 	}
-	for _, link := range []**testcontainers.DockerNetwork{&w.brokerLink, &w.databaseLink} {
+	for _, link := range []**testcontainers.DockerNetwork{&w.brokerLink, &w.peerLink, &w.databaseLink} {
 		// Ports are published where the way out is, so never on a link.
 		if *link, err = network.New(ctx, network.WithInternal()); err != nil {
 			return fmt.Errorf("make a link: %w", err)
@@ -83,12 +89,12 @@ func (w *World) make(ctx context.Context, services int, synced bool) (err error)
 	}
 
 	var servers errgroup.Group
-	servers.Go(func() error { return w.startBroker(ctx, synced) })
-	servers.Go(func() error { return w.startDatabase(ctx, synced) })
+	servers.Go(func() error { return w.startBrokers(ctx, max(o.Brokers, 1), !o.Unsynced) })
+	servers.Go(func() error { return w.startDatabase(ctx, !o.Unsynced) })
 	if err := servers.Wait(); err != nil {
 		return fmt.Errorf("start the servers: %w", err)
 	}
-	for n := range services {
+	for n := range max(o.Services, 1) {
 		service, err := w.newService(n)
 		if err != nil {
 			return err
@@ -139,7 +145,7 @@ func (w *World) Orderbox(ctx context.Context, args ...string) (string, error) {
 func (w *World) end(tb testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	for _, s := range append([]*server{w.broker, w.database}, w.services...) {
+	for _, s := range slices.Concat(w.brokers, []*server{w.database}, w.services) {
 		if s == nil || s.container == nil {
 			continue
 		}
@@ -150,7 +156,7 @@ func (w *World) end(tb testing.TB) {
 			tb.Errorf("remove the %s: %v", s.name, err)
 		}
 	}
-	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.databaseLink} {
+	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.peerLink, w.databaseLink} {
 		if n == nil {
 			continue
 		}
