@@ -35,6 +35,14 @@ type Message struct {
 	CopyOf *Identity
 }
 
+// Identity is what tells the message from all others, wherever it came by: that of what it is a copy of.
+func (m Message) Identity() Identity {
+	if m.CopyOf != nil {
+		return *m.CopyOf
+	}
+	return Identity{m.Source, m.Channel, m.Sequence, m.StampedAt}
+}
+
 // Identity tells a message from all others.
 type Identity struct {
 	Source    string

@@ -2,14 +2,11 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/stan.go"
 
 	"orderbox/inbox"
 	"orderbox/internal/retry"
@@ -29,13 +26,15 @@ import (
 //
 // Not here: counting what is missing for good, which is a matter of the log alone (package verify).
 type auditor struct {
-	box     *inbox.Inbox
-	channel string
+	box    *inbox.Inbox
+	source string
 	// settle is after how long a message that was delivered to anybody is in the log, or was delivered again.
 	settle  time.Duration
 	hand    *hand
 	log     *slog.Logger
 	metrics *metrics
+
+	channel string // of the session
 
 	// What the session's durable subscription has delivered.
 	deliveries atomic.Int64
@@ -52,26 +51,25 @@ const (
 	maxAuditPause = 10 * time.Minute
 	// maxSpans is how many holes one audit asks for.
 	maxSpans = 1000
-	// peekWait is how long the broker may take to deliver a message that it has.
-	peekWait = 5 * time.Second
-	// fetchInFlight times the largest message is what can wait for the hand.
-	fetchInFlight = 32
 	// missingTimeout is for reading the index of a log of many millions.
 	missingTimeout = time.Minute
 )
 
-// begin is called before a session subscribes.
-func (a *auditor) begin() {
+// begin is called before a session subscribes to a channel.
+func (a *auditor) begin(channel string) {
+	if channel != a.channel {
+		a.channel, a.last = channel, 0
+	}
 	a.deliveries.Store(0)
 	a.newest.Store(0)
 	a.earliest.Store(math.MaxInt64)
 }
 
 // saw takes note of a delivery to the durable subscription. One goroutine calls it.
-func (a *auditor) saw(msg *stan.Msg) {
+func (a *auditor) saw(id identity) {
 	a.deliveries.Add(1)
-	a.newest.Store(max(a.newest.Load(), msg.Sequence))
-	a.stamped(msg.Timestamp)
+	a.newest.Store(max(a.newest.Load(), id.sequence))
+	a.stamped(id.stamp)
 }
 
 func (a *auditor) stamped(at int64) {
@@ -84,10 +82,10 @@ func (a *auditor) stamped(at int64) {
 }
 
 // run audits until ctx ends, which it must when the session is lost. The pauses grow while there is nothing to do.
-func (a *auditor) run(ctx context.Context, conn stan.Conn) {
+func (a *auditor) run(ctx context.Context, s session) {
 	pause := time.Duration(0)
 	for {
-		recovered, err := a.audit(ctx, conn)
+		recovered, err := a.audit(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
@@ -104,25 +102,21 @@ func (a *auditor) run(ctx context.Context, conn stan.Conn) {
 }
 
 // audit compares once, and returns how many messages were delivered again.
-func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, err error) {
+func (a *auditor) audit(ctx context.Context, s session) (recovered int64, err error) {
 	deliveries, newest := a.deliveries.Load(), a.newest.Load()
 	before, err := a.lastBefore(ctx)
 	if err != nil {
 		return 0, err
 	}
-	last, err := a.peek(ctx, conn, stan.StartWithLastReceived())
-	if err != nil || last == nil {
+	first, last, err := s.extent(ctx)
+	if err != nil || first.sequence == 0 || last.sequence == 0 {
 		return 0, err
 	}
-	first, err := a.peek(ctx, conn, stan.DeliverAllAvailable())
-	if err != nil || first == nil {
-		return 0, err
-	}
-	if last.Sequence < before {
+	if last.sequence < before {
 		a.log.Warn("the broker counts less than before: its store was lost or replaced",
-			"channel", a.channel, "last_sequence", last.Sequence, "before", before)
+			"channel", a.channel, "last_sequence", last.sequence, "before", before)
 	}
-	a.last = last.Sequence
+	a.last = last.sequence
 	if err := a.measure(ctx, last); err != nil {
 		return 0, err
 	}
@@ -133,33 +127,29 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 	// What is above is on its way, unless nothing comes at all.
 	to := newest
 	if a.deliveries.Load() == deliveries {
-		to = last.Sequence
+		to = last.sequence
 	}
 	// Stamps keep the broker's count apart from one of before, when it had another store. If its clock has
 	// stepped back since, too much is asked for, once: what comes tells how far.
-	a.stamped(first.Timestamp)
+	a.stamped(first.stamp)
 	since := a.earliest.Load() / int64(time.Microsecond) * int64(time.Microsecond) // as the log keeps it
 	querying, cancel := context.WithTimeout(ctx, missingTimeout)
 	defer cancel()
-	from := int64(first.Sequence)
-	detached, at, err := a.box.Detached(querying, inbox.SourceSTAN, a.channel)
+	from := int64(first.sequence)
+	detached, at, err := a.box.Detached(querying, a.source, a.channel)
 	if err != nil {
 		return 0, err
 	}
-	if first.Timestamp/int64(time.Microsecond) <= at.UnixMicro() { // the broker still has some of those, or had when it counted the same
+	if first.stamp/int64(time.Microsecond) <= at.UnixMicro() { // the broker still has some of those, or had when it counted the same
 		from = max(from, detached+1)
 	}
-	spans, err := a.box.Missing(querying, inbox.SourceSTAN, a.channel, from, int64(to),
+	spans, err := a.box.Missing(querying, a.source, a.channel, from, int64(to),
 		time.Unix(0, since).UTC(), maxSpans)
 	if err != nil || len(spans) == 0 {
 		return 0, err
 	}
-	for _, span := range spans {
-		n, err := a.fetch(ctx, conn, span, since)
-		recovered += n
-		if err != nil {
-			return recovered, err
-		}
+	if recovered, err = a.fetch(ctx, s, spans, since); err != nil {
+		return recovered, err
 	}
 	a.log.Warn("the log lacked messages and the broker was asked for them again", "channel", a.channel, "gaps", len(spans),
 		"from_sequence", spans[0].From, "to_sequence", spans[len(spans)-1].To, "delivered", recovered)
@@ -167,15 +157,15 @@ func (a *auditor) audit(ctx context.Context, conn stan.Conn) (recovered int64, e
 }
 
 // measure says how far the log is behind what was the broker's last message.
-func (a *auditor) measure(ctx context.Context, last *stan.Msg) error {
+func (a *auditor) measure(ctx context.Context, last identity) error {
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	reached, stamp, err := a.box.Last(ctx, inbox.SourceSTAN, a.channel)
+	reached, stamp, err := a.box.Last(ctx, a.source, a.channel)
 	if err != nil {
 		return err
 	}
-	behind := int64(last.Sequence) - reached
-	if stamp.UnixMicro() >= last.Timestamp/int64(time.Microsecond) { // or of the count of another store, which went further
+	behind := int64(last.sequence) - reached
+	if stamp.UnixMicro() >= last.stamp/int64(time.Microsecond) { // or of the count of another store, which went further
 		behind = 0
 	}
 	a.metrics.behind.Set(float64(max(0, behind)))
@@ -190,76 +180,42 @@ func (a *auditor) lastBefore(ctx context.Context) (uint64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	sequence, _, err := a.box.Last(ctx, inbox.SourceSTAN, a.channel)
+	sequence, _, err := a.box.Last(ctx, a.source, a.channel)
 	return uint64(sequence), err
 }
 
-// peek returns the message that a subscription starts with; nil when there is none.
-func (a *auditor) peek(ctx context.Context, conn stan.Conn, start stan.SubscriptionOption) (*stan.Msg, error) {
-	got := make(chan *stan.Msg, 1)
-	sub, err := conn.Subscribe(a.channel, func(msg *stan.Msg) {
-		select {
-		case got <- msg:
-		default:
+// fetch has spans delivered again, as far as the broker has them, and returns how many of the messages were not in the log.
+func (a *auditor) fetch(ctx context.Context, s session, spans []inbox.Span, since int64) (recovered int64, err error) {
+	defer func() { a.metrics.recovered.Add(float64(recovered)) }()
+	for _, span := range spans {
+		var came atomic.Int64
+		err := s.fetch(ctx, span, func(id identity) {
+			a.stamped(id.stamp)
+			if id.stamp >= since {
+				came.Add(1)
+			}
+		})
+		recovered += came.Load()
+		if err != nil {
+			return recovered, err
 		}
-	}, start, stan.SetManualAckMode(), stan.MaxInflight(1)) // without acknowledgement it is one alone
-	if err != nil {
-		return nil, fmt.Errorf("ask the broker what it has: %w", err)
 	}
-	defer a.leave(ctx, sub)
-	select {
-	case msg := <-got:
-		return msg, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(peekWait):
-		return nil, nil
-	}
+	return recovered, nil
 }
 
-// fetch has a span delivered again, as far as the broker has it, and returns how many of the messages were not in
-// the log.
-func (a *auditor) fetch(ctx context.Context, conn stan.Conn, span inbox.Span, since int64) (recovered int64, err error) {
-	var came atomic.Int64
-	progress, beyond := make(chan struct{}, 1), make(chan struct{}, 1)
-	sub, err := conn.Subscribe(a.channel, func(msg *stan.Msg) {
-		sequence := int64(msg.Sequence)
-		a.stamped(msg.Timestamp)
-		if sequence <= span.To && a.hand.put(msg) && !msg.Redelivered && msg.Timestamp >= since {
-			came.Add(1)
+// resume has delivered what of a range of sequences the log lacks, all of it and in order.
+func (a *auditor) resume(ctx context.Context, s session, from, to uint64) error {
+	for from <= to {
+		querying, cancel := context.WithTimeout(ctx, missingTimeout)
+		spans, err := a.box.Missing(querying, a.source, a.channel, int64(from), int64(to), time.Time{}, maxSpans)
+		cancel()
+		if err != nil || len(spans) == 0 {
+			return err
 		}
-		signal(progress)
-		if sequence >= span.To {
-			signal(beyond)
+		if _, err := a.fetch(ctx, s, spans, 0); err != nil {
+			return err
 		}
-	}, stan.StartAtSequence(uint64(span.From)), stan.SetManualAckMode(), stan.AckWait(a.settle/2), stan.MaxInflight(fetchInFlight))
-	if err != nil {
-		return 0, fmt.Errorf("ask the broker for messages again: %w", err)
+		from = uint64(spans[len(spans)-1].To) + 1
 	}
-	defer a.leave(ctx, sub)
-	defer func() {
-		recovered = came.Load()
-		a.metrics.recovered.Add(float64(recovered))
-	}()
-	for {
-		select {
-		case <-beyond:
-			return 0, nil
-		case <-progress:
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(max(peekWait, a.settle)): // long enough for what the hand had no room for
-			return 0, nil
-		}
-	}
-}
-
-// leave ends a subscription of the auditor's; the end of the session does it as well, and at once.
-func (a *auditor) leave(ctx context.Context, sub stan.Subscription) {
-	if ctx.Err() != nil {
-		return
-	}
-	if err := sub.Close(); err != nil {
-		a.log.Debug("close the auditor's subscription", "error", err)
-	}
+	return nil
 }

@@ -240,12 +240,12 @@ func TestTheLastThatWasDetachedIsNotFetchedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := g.connect(make(chan error, 1))
+	session, err := g.connect(t.Context(), func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if n, err := g.audit.audit(t.Context(), conn); n != 0 || err != nil {
+	defer session.close()
+	if n, err := g.audit.audit(t.Context(), session); n != 0 || err != nil {
 		t.Errorf("%d messages were fetched: %v", n, err)
 	}
 }

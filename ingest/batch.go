@@ -61,9 +61,9 @@ func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 			}
 			g.portion.Worked()
 			works()
-			for _, msg := range g.hand.release(part) {
+			for _, message := range g.hand.release(part) {
 				// An error means a dead session: the broker will deliver again, and the inbox knows the message.
-				_ = msg.Ack()
+				_ = message.Ack()
 			}
 			batch = batch[len(part):]
 		}
@@ -76,11 +76,12 @@ func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
 	messages := make([]inbox.Message, len(batch))
 	for i, d := range batch {
 		messages[i] = inbox.Message{
-			Source:    inbox.SourceSTAN,
-			Channel:   g.o.Channel,
+			Source:    g.o.Source,
+			Channel:   d.channel,
 			Sequence:  int64(d.sequence),
 			StampedAt: time.Unix(0, d.stamp).UTC(),
 			Payload:   d.payload,
+			CopyOf:    d.copyOf,
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
@@ -102,7 +103,8 @@ func (g *Ingester) trace(batch []*delivery, messages []inbox.Message, started ti
 	}
 	deliveries := make([]trace.Delivery, len(batch))
 	for i, m := range messages {
-		deliveries[i] = trace.Delivery{Sequence: m.Sequence, StampedAt: m.StampedAt, ReceivedAt: batch[i].received}
+		id := m.Identity()
+		deliveries[i] = trace.Delivery{Source: id.Source, Channel: id.Channel, Sequence: id.Sequence, StampedAt: id.StampedAt, ReceivedAt: batch[i].received}
 	}
-	g.o.Trace.Ingested(inbox.SourceSTAN, g.o.Channel, started, deliveries)
+	g.o.Trace.Ingested(started, deliveries)
 }

@@ -1,15 +1,16 @@
 package ingest
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/nats-io/stan.go"
+	"orderbox/inbox"
 )
 
-// hand is what was received and not yet acknowledged, in the order of arrival. STAN's callback puts,
-// the committing goroutine takes and releases.
+// hand is what was received and not yet acknowledged, in the order of arrival. A session puts, the committing goroutine
+// takes and releases.
 type hand struct {
 	maxMessages, maxBytes int
 
@@ -17,6 +18,8 @@ type hand struct {
 	arrived chan struct{}
 	// missed has a value when the hand has become empty after there was no room for a message.
 	missed chan struct{}
+	// freed has a value when something was released.
+	freed chan struct{}
 
 	mu      sync.Mutex
 	closed  bool
@@ -26,19 +29,24 @@ type hand struct {
 	bytes   int
 }
 
-// identity is a delivery's within one channel.
+// identity is a message's among those of one source.
 type identity struct {
+	channel  string
 	sequence uint64
-	stamp    int64
+	stamp    int64 // nanoseconds since 1970
 }
 
-// delivery is one message in the hand; msg is its latest delivery and is guarded by the hand's lock.
+// delivery is one message in the hand.
 type delivery struct {
 	identity
 	received time.Time
 	payload  []byte
-	msg      *stan.Msg
+	copyOf   *inbox.Identity // nil for none
+	ack      acknowledger    // of its latest delivery, guarded by the hand's lock; nil for one that was asked for besides
 }
+
+// acknowledger tells the broker that a message is committed.
+type acknowledger interface{ Ack() error }
 
 func newHand(maxMessages, maxBytes int) *hand {
 	return &hand{
@@ -46,35 +54,62 @@ func newHand(maxMessages, maxBytes int) *hand {
 		maxBytes:    maxBytes,
 		arrived:     make(chan struct{}, 1),
 		missed:      make(chan struct{}, 1),
+		freed:       make(chan struct{}, 1),
 		held:        make(map[identity]*delivery),
 	}
 }
 
-// put says whether the message is in the hand now, be it since an earlier delivery. It never blocks.
-func (h *hand) put(msg *stan.Msg) bool {
-	id := identity{msg.Sequence, msg.Timestamp}
+// put says whether the message is in the hand now, be it since an earlier delivery. It never blocks. Whoever delivered
+// it keeps nothing of the payload, which is counted once.
+func (h *hand) put(d *delivery) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d, ok := h.held[id]; ok {
-		msg.Data = nil // the payload is held once
-		d.msg = msg
+	if held, ok := h.held[d.identity]; ok {
+		if d.ack != nil {
+			held.ack = d.ack
+		}
 		return true
 	}
 	if h.closed {
 		return false
 	}
-	if len(h.held) >= h.maxMessages || h.bytes > 0 && h.bytes+len(msg.Data) > h.maxBytes {
+	if !h.fits(len(d.payload)) {
 		h.refused = true
 		return false
 	}
-	d := &delivery{identity: id, received: time.Now(), payload: msg.Data, msg: msg}
-	msg.Data = nil // its bytes are counted once
-	h.held[id] = d
+	d.received = time.Now()
+	h.held[d.identity] = d
 	h.waiting = append(h.waiting, d)
 	h.bytes += len(d.payload)
 	signal(h.arrived)
 	return true
 }
+
+// fits wants the lock.
+func (h *hand) fits(bytes int) bool {
+	return len(h.held) < h.maxMessages && (h.bytes == 0 || h.bytes+bytes <= h.maxBytes)
+}
+
+// putWhenFits is put that waits for room. It says no when the hand is closed or ctx ends.
+func (h *hand) putWhenFits(ctx context.Context, d *delivery) bool {
+	for {
+		h.mu.Lock()
+		_, held := h.held[d.identity]
+		waits := !held && !h.closed && !h.fits(len(d.payload))
+		h.mu.Unlock()
+		if !waits {
+			return h.put(d)
+		}
+		select {
+		case <-h.freed:
+		case <-time.After(freedPoll): // somebody else who waits may have taken the signal
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+const freedPoll = 100 * time.Millisecond
 
 // size is what is in the hand.
 func (h *hand) size() (messages, bytes int) {
@@ -117,21 +152,24 @@ func (h *hand) take(max, maxBytes int) []*delivery {
 	return batch
 }
 
-// release takes a committed batch out of the hand and returns the messages to acknowledge.
-func (h *hand) release(batch []*delivery) []*stan.Msg {
+// release takes a committed batch out of the hand and returns what acknowledges it.
+func (h *hand) release(batch []*delivery) []acknowledger {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	messages := make([]*stan.Msg, len(batch))
-	for i, d := range batch {
-		messages[i] = d.msg
+	acks := make([]acknowledger, 0, len(batch))
+	for _, d := range batch {
+		if d.ack != nil {
+			acks = append(acks, d.ack)
+		}
 		delete(h.held, d.identity)
 		h.bytes -= len(d.payload)
 	}
+	signal(h.freed)
 	if h.refused && len(h.held) == 0 {
 		h.refused = false
 		signal(h.missed)
 	}
-	return messages
+	return acks
 }
 
 // close makes every later put refuse what is new.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +20,14 @@ import (
 	"orderbox/internal/trace"
 )
 
-// Options says what to ingest. URL, Cluster, Channel and ClientID are needed.
+// Options says what to ingest. URL, Channel and ClientID are needed, and Cluster or Stream.
 type Options struct {
+	// Source is inbox.SourceSTAN (default) or inbox.SourceJetStream.
+	Source  string
 	URL     string // of a NATS server, or several with commas
 	Cluster string // STAN's cluster id
-	Channel string
+	Stream  string // JetStream's stream, of which everything is taken; it is made where there is none
+	Channel string // of STAN, or the subject of a stream that is made
 	TLS     natstls.Files
 	// ClientID tells this replica from others: letters, digits, - and _. It must stay the same when the
 	// replica is started again, or what it had not acknowledged arrives only after AckWait.
@@ -56,6 +60,7 @@ type Ingester struct {
 	metrics *metrics
 	hand    *hand
 	audit   *auditor
+	connect func(ctx context.Context, lose func(error)) (session, error)
 	portion retry.Portion // of a batch
 
 	connected atomic.Bool
@@ -65,8 +70,14 @@ type Ingester struct {
 // New checks the options and returns an ingester that appends to box. It connects to nothing yet.
 func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	var problems []error
+	o.Source = cmp.Or(o.Source, inbox.SourceSTAN)
+	where := struct{ name, value string }{"cluster", o.Cluster}
+	if o.Source == inbox.SourceJetStream {
+		where.name, where.value = "stream", o.Stream
+		problems = append(problems, o.stream().Check())
+	}
 	for _, needed := range []struct{ name, value string }{
-		{"URL", o.URL}, {"cluster", o.Cluster}, {"channel", o.Channel}, {"client id", o.ClientID},
+		{"URL", o.URL}, where, {"channel", o.Channel}, {"client id", o.ClientID},
 	} {
 		if needed.value == "" {
 			problems = append(problems, fmt.Errorf("the broker's %s is not given", needed.name))
@@ -90,17 +101,20 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	if o.Batch < 1 || o.AckWait < time.Second || o.AckWait%time.Second != 0 {
 		problems = append(problems, errors.New("batch must be at least 1 and the ack wait whole seconds"))
 	}
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("ingest: %w", errors.Join(problems...))
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest")}
+	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest", "source", o.Source)}
 	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
 	g.hand = newHand(4*o.Batch, maxHandBytes)
-	g.metrics = newMetrics(o.Metrics, g.hand)
-	g.audit = &auditor{box: box, channel: o.Channel, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
+	g.metrics = newMetrics(o.Source, o.Metrics, g.hand)
+	g.audit = &auditor{box: box, source: o.Source, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
+	if g.connect = g.connectSTAN; o.Source == inbox.SourceJetStream {
+		g.connect = g.connectStream
+	}
 	return g, nil
 }
 

@@ -241,11 +241,16 @@ func TestALostConnectionEndsTheSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := make(chan error, 1)
-	conn, err := g.connect(lost)
+	session, err := g.connect(t.Context(), func(err error) {
+		select {
+		case lost <- err:
+		default:
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer session.close()
 	broker.Stop()
 	broker.Start()
 	testservers.Eventually(t, "the session is lost", func() bool { return len(lost) == 1 })
@@ -301,8 +306,8 @@ func TestWhatHadNoRoomIsDeliveredAgainAtOnce(t *testing.T) {
 
 func TestTheHandIsBounded(t *testing.T) {
 	h := newHand(3, 100)
-	msg := func(sequence uint64, size int) *stan.Msg {
-		return &stan.Msg{MsgProto: pb.MsgProto{Sequence: sequence, Timestamp: int64(sequence), Data: make([]byte, size)}}
+	msg := func(sequence uint64, size int) *delivery {
+		return &delivery{identity: identity{"orders", sequence, int64(sequence)}, payload: make([]byte, size), ack: &stan.Msg{}}
 	}
 	if !h.put(msg(1, 200)) {
 		t.Error("a message larger than the bound must pass alone")
@@ -318,7 +323,7 @@ func TestTheHandIsBounded(t *testing.T) {
 	if !h.put(again) || len(h.take(10, 10)) != 0 {
 		t.Error("a redelivery of what is being committed must neither be refused nor be committed twice")
 	}
-	if acks := h.release(first); len(acks) != 1 || acks[0] != again {
+	if acks := h.release(first); len(acks) != 1 || acks[0] != again.ack {
 		t.Error("the acknowledgement must go to the latest delivery")
 	}
 	if len(h.missed) != 1 {
@@ -337,7 +342,7 @@ func TestTheHandIsBounded(t *testing.T) {
 	}
 	// A broker that lost its store counts anew while messages of before are still in hand.
 	other := msg(11, 10)
-	other.Timestamp++
+	other.stamp++
 	if h.put(other) {
 		t.Error("a message of another epoch is taken for the one with its sequence")
 	}

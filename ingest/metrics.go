@@ -19,7 +19,8 @@ type metrics struct {
 	behind      prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer, h *hand) *metrics {
+// newMetrics registers them with the source as a label, for two may feed one log from one process.
+func newMetrics(source string, r prometheus.Registerer, h *hand) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "orderbox_ingest_" + name, Help: help})
 	}
@@ -48,7 +49,7 @@ func newMetrics(r prometheus.Registerer, h *hand) *metrics {
 			func() float64 { return float64(of(h.size())) })
 	}
 	if r != nil {
-		r.MustRegister(m.received, m.redelivered, m.dropped, m.stored, m.recovered, m.connected, m.batchSize, m.commitTime, m.delay, m.behind,
+		prometheus.WrapRegistererWith(prometheus.Labels{"source": source}, r).MustRegister(m.received, m.redelivered, m.dropped, m.stored, m.recovered, m.connected, m.batchSize, m.commitTime, m.delay, m.behind,
 			waiting("messages", "Messages received and not yet committed.", func(messages, _ int) int { return messages }),
 			waiting("bytes", "Bytes of messages received and not yet committed.", func(_, bytes int) int { return bytes }))
 	}

@@ -71,9 +71,9 @@ func TestABrokerThatCannotBeTrustedGetsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn, err := g.connect(make(chan error, 1))
+			session, err := g.connect(t.Context(), func(error) {})
 			if err == nil {
-				conn.Close()
+				session.close()
 				t.Fatal("it was talked to")
 			}
 			if text := err.Error(); !strings.Contains(text, c.advice) || strings.Contains(text, testservers.BrokerPassword) || strings.Contains(text, "not-it") {

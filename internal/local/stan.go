@@ -23,6 +23,8 @@ type STANOptions struct {
 	ClusterID string
 	// MaxMessages is how many messages of a channel are kept, the oldest are dropped beyond; 0 keeps all. Tests set it.
 	MaxMessages int
+	// JetStream has the server offer that as well, with its streams in Dir, which is needed for it.
+	JetStream bool
 	// Log receives the server's own lines: errors and warnings as such, everything else as debug. Nil
 	// discards.
 	Log *slog.Logger
@@ -61,7 +63,7 @@ func StartSTAN(o STANOptions) (*STAN, error) {
 	if o.Port == 0 {
 		port = natsd.RANDOM_PORT // bound by the server itself, so that nobody takes it in between
 	}
-	server, err := stand.RunServerWithOpts(stanServerOptions(o), &natsd.Options{Host: "127.0.0.1", Port: port, NoSigs: true})
+	server, err := stand.RunServerWithOpts(stanServerOptions(o), natsServerOptions(o, port))
 	if err != nil {
 		return nil, fmt.Errorf("start the STAN server: %w", err)
 	}
@@ -75,6 +77,16 @@ func (s *STAN) URL() string { return s.url }
 
 // Stop ends the server and returns when it is down. Clients see the connection end.
 func (s *STAN) Stop() { s.server.Shutdown() }
+
+func natsServerOptions(o STANOptions, port int) *natsd.Options {
+	options := &natsd.Options{Host: "127.0.0.1", Port: port, NoSigs: true}
+	if o.JetStream {
+		options.JetStream, options.StoreDir = true, o.Dir
+		// By default it confirms what it syncs within two minutes.
+		options.SyncAlways = true
+	}
+	return options
+}
 
 func stanServerOptions(o STANOptions) *stand.Options {
 	options := stand.GetDefaultOptions()

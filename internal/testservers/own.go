@@ -165,7 +165,7 @@ type OwnedBroker struct {
 	server  *local.STAN
 }
 
-// OwnBroker starts a STAN server with a store on disk for this test alone. It ends with the test.
+// OwnBroker starts a STAN server with a store on disk, which offers JetStream as well, for this test alone. It ends with the test.
 func OwnBroker(tb testing.TB) *OwnedBroker {
 	tb.Helper()
 	return OwnBrokerKeeping(tb, 0)
@@ -174,7 +174,7 @@ func OwnBroker(tb testing.TB) *OwnedBroker {
 // OwnBrokerKeeping is OwnBroker, dropping the oldest messages of a channel beyond so many.
 func OwnBrokerKeeping(tb testing.TB, messages int) *OwnedBroker {
 	tb.Helper()
-	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster, MaxMessages: messages}}
+	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster, MaxMessages: messages, JetStream: true}}
 	b.Start()
 	b.STAN = STAN{URL: b.server.URL(), Cluster: testCluster}
 	u, err := url.Parse(b.URL)

@@ -128,19 +128,20 @@ type message struct {
 
 // Delivery is a message as it was received.
 type Delivery struct {
+	Source, Channel       string
 	Sequence              int64
 	StampedAt, ReceivedAt time.Time
 }
 
-// Ingested tells of deliveries of a channel of STAN's that were committed together, from began until now.
-func (t *Tracer) Ingested(source, channel string, began time.Time, deliveries []Delivery) {
+// Ingested tells of deliveries that were committed together, from began until now.
+func (t *Tracer) Ingested(began time.Time, deliveries []Delivery) {
 	if t == nil {
 		return
 	}
 	now := time.Now()
 	link := t.batch("ingest batch", began, now, len(deliveries))
 	for _, d := range deliveries {
-		m := message{source, channel, d.Sequence, d.StampedAt}
+		m := message{d.Source, d.Channel, d.Sequence, d.StampedAt}
 		ctx, first := t.begin(m)
 		if !first.IsRecording() {
 			continue
@@ -163,7 +164,7 @@ func (t *Tracer) batch(name string, from, to time.Time, messages int) trace.Link
 func (t *Tracer) begin(m message) (context.Context, trace.Span) {
 	return t.tracer.Start(context.WithValue(context.Background(), messageKey{}, m), "publish", trace.WithNewRoot(),
 		trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(m.stampedAt),
-		trace.WithAttributes(attribute.String("messaging.system", "stan"), attribute.String("messaging.destination.name", m.channel),
+		trace.WithAttributes(attribute.String("messaging.system", m.source), attribute.String("messaging.destination.name", m.channel),
 			attribute.Int64("orderbox.sequence", m.sequence)))
 }
 
