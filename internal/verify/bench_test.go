@@ -67,7 +67,7 @@ func BenchmarkFingerprint(b *testing.B) {
 	reader := testservers.Open(b, db.ReaderURL, 1)
 	for b.Loop() {
 		p, err := Fingerprint(b.Context(), reader)
-		if err != nil || p.Position != int64(many)*11/10 {
+		if err != nil || p.Entries != int64(many)*11/10 {
 			b.Fatal(p, err)
 		}
 	}

@@ -12,11 +12,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Print tells whether two projections are the same: those of one log are, wherever and whenever they were
-// built, and those that differ in any row are not. The zero Print is that of no generation at all.
+// Print tells whether two projections are the same: those of the same messages in the same order are, wherever and
+// whenever they were built, and those that differ in any row are not. The zero Print is that of no generation at all.
 type Print struct {
-	// Position is that of the checkpoint.
-	Position int64
+	// Entries is how many entries of the log have a fate.
+	Entries int64
 	// Schema are the versions of the schemas that judged, the one from the beginning first and joined by
 	// plus signs; empty for a generation from before schemas were kept.
 	Schema string
@@ -24,7 +24,7 @@ type Print struct {
 	Hash string
 }
 
-// String is the Print in one line: position, schema and hash.
+// String is the Print in one line: entries, schema and hash.
 func (p Print) String() string {
 	if p.Hash == "" {
 		return "none"
@@ -33,7 +33,7 @@ func (p Print) String() string {
 	if schema == "" {
 		schema = "unknown"
 	}
-	return fmt.Sprintf("%d-%s-%s", p.Position, schema, p.Hash)
+	return fmt.Sprintf("%d-%s-%s", p.Entries, schema, p.Hash)
 }
 
 // MarshalText makes that line what JSON has of it.
@@ -50,8 +50,9 @@ order by s.id`
 
 // Fingerprint reads the whole projection that is in service, up to its checkpoint, in one snapshot and in
 // bounded memory: 80,000 orders a second (BenchmarkFingerprint). It leaves out what depends on the installation: the
-// generation's name and when messages were received. Positions are in it, so two installations whose
-// logs have other holes differ.
+// generation's name, when messages were received, and which positions of the log are holes. In place of a position stands the
+// entry's place among all that have a fate. So two logs with the same messages in the same order have the same
+// fingerprint, whatever was redelivered, rolled back or brought as a copy in between.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool) (Print, error) {
 	var p Print
 	err := snapshot(ctx, pool, func(tx pgx.Tx, g generation) (err error) {
@@ -79,7 +80,11 @@ func fingerprint(ctx context.Context, tx pgx.Tx, generation string) (p Print, er
 	if err != nil {
 		return p, err
 	}
-	p.Position, p.Schema = r.to, strings.Join(versions, "+")
+	places, err := readPlaces(ctx, tx, r.to)
+	if err != nil {
+		return p, fmt.Errorf("read the positions: %w", err)
+	}
+	p.Entries, p.Schema = places.entries, strings.Join(versions, "+")
 
 	s, err := openStream(ctx, tx, "fingerprint", generation, r)
 	if err != nil {
@@ -87,7 +92,7 @@ func fingerprint(ctx context.Context, tx pgx.Tx, generation string) (p Print, er
 	}
 	var text []byte
 	h := sha256.New()
-	fmt.Fprintf(h, "orderbox 1\n%d\n%s\n", p.Position, p.Schema)
+	fmt.Fprintf(h, "orderbox 2\n%d\n%s\n", p.Entries, p.Schema)
 	for {
 		f, err := s.next(ctx)
 		if err != nil {
@@ -97,6 +102,7 @@ func fingerprint(ctx context.Context, tx pgx.Tx, generation string) (p Print, er
 			p.Hash = hex.EncodeToString(h.Sum(nil)[:16])
 			return p, nil
 		}
+		f.place(s, places)
 		text = f.appendTo(text[:0], s)
 		h.Write(text)
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"strings"
@@ -74,6 +75,55 @@ func TestSameLogHasTheSameFingerprintElsewhere(t *testing.T) {
 	defer pool.Close()
 	if there := mustPrint(t, pool); there != here {
 		t.Errorf("%s there, %s here", there, here)
+	}
+}
+
+// The same messages in the same order stand at positions 1, 2, 3… in one log, and elsewhere in another one.
+func TestHolesMakeNoOtherFingerprint(t *testing.T) {
+	t.Parallel()
+	for name, place := range map[string]string{"many holes": `(%[1]s * 3 + 1)`, "a large hole": `(%[1]s + case when %[1]s > 8 then 1000000 else 0 end)`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := mustFilled(t)
+			l.must(t, `update g1.dead_letters set first = 2, sentence = 'Message 2 made 22 orders.',
+				violations = '[{"message": "is that of the order of message 2"}]' where position = 9`)
+			here := mustPrint(t, l.reader)
+			l.mustClone(t, "g2") // the last rows first, so that none takes a position that is still another's
+			moved := func(columns ...string) (set string) {
+				for i, column := range columns {
+					columns[i] = column + " = " + fmt.Sprintf(place, column)
+				}
+				return " set " + strings.Join(columns, ", ")
+			}
+			two := fmt.Sprintf(place, "2")
+			l.must(t, `update decisions`+moved("position", "entry")+`;
+				update schemas`+moved("after")+` where after > 0;
+				update g2.orders`+moved("position")+`; update g2.deliveries`+moved("position")+`; update g2.payments`+moved("position")+`;
+				update g2.items`+moved("position")+`; update g2.duplicates`+moved("position", "first")+`;
+				update g2.dead_letters`+moved("position", "first", "original", "resolved")+`,
+					sentence = replace(sentence, 'Message 2 ', 'Message ' || `+two+` || ' '),
+					violations = replace(violations::text, 'message 2"', 'message ' || `+two+` || '"')::jsonb;
+				update g2.dead_letter_places`+moved("position")+`; update g2.checkpoint`+moved("position")+`;`+putInService)
+			if there := mustPrint(t, l.reader); there != here {
+				t.Errorf("%s there, %s here", there, here)
+			}
+			// It refers to another message from now on.
+			l.must(t, `update g2.dead_letters set original = (select min(position) from g2.orders) where original is not null`)
+			if there := mustPrint(t, l.reader); there == here {
+				t.Error("a retry of another message has the same fingerprint")
+			}
+		})
+	}
+}
+
+func TestANumberIsReplacedWhereItStandsByItself(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"message 12": "message 7", "12": "7", "1212 and 12, 121, 312": "1212 and 7, 121, 312", "none": "none", "": "",
+	} {
+		if got := string(replaceNumber([]byte(text), []byte("12"), []byte("7"))); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
 	}
 }
 
