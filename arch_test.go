@@ -219,7 +219,7 @@ func TestNothingHappensBehindTheReadersBack(t *testing.T) {
 
 // Each table has one package that writes to it.
 var writers = map[string]string{
-	"inbox": "inbox", "schemas": "inbox", "decisions": "inbox",
+	"inbox": "inbox", "copies": "inbox", "schemas": "inbox", "decisions": "inbox",
 	"generations": "projector",
 	"reasons":     "projector", "checkpoint": "projector", "orders": "projector", "deliveries": "projector", "payments": "projector",
 	"items": "projector", "duplicates": "projector", "dead_letters": "projector", "dead_letter_places": "projector",

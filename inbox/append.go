@@ -31,6 +31,9 @@ on conflict (source, channel, sequence, stamped_at) do nothing`
 // Append stores the messages in one transaction, in their order, and returns how many of them were new;
 // the others were there already. When it returns nil they are all committed. When it returns an error
 // they may be or not (the answer to a commit can be lost): append them again.
+//
+// A message with CopyOf is stored under the identity that it is a copy of, unless that one is there already, and noted as a
+// copy in both cases. If there is another payload under that identity, it is a message of its own instead.
 func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err error) {
 	b.preparePartitions(ctx)
 	var (
@@ -48,10 +51,11 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 		}
 	}
 
-	// One statement outside a transaction is a transaction of its own.
-	tag, err := b.pool.Exec(ctx, appendNewSQL, sources, channels, sequences, stamps, payloads)
-	if taken, ok := errors.AsType[*pgconn.PgError](err); ok && taken.Code == uniqueViolation {
-		tag, err = b.pool.Exec(ctx, appendMissingSQL, sources, channels, sequences, stamps, payloads)
+	args := []any{sources, channels, sequences, stamps, payloads}
+	if originals := originalsOf(messages); originals != nil {
+		stored, err = b.appendCopies(ctx, append(args, originals...))
+	} else {
+		stored, err = b.append(ctx, args)
 	}
 	if err != nil {
 		// Connections keep what was wrong when they were made: a setting of the role, a server that is no longer
@@ -60,7 +64,17 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 		return 0, fmt.Errorf("append %d messages: %w", len(messages), err)
 	}
 	b.appended.Notify(ctx)
-	return int(tag.RowsAffected()), nil
+	return stored, nil
+}
+
+// append is for messages of which none is a copy.
+func (b *Inbox) append(ctx context.Context, args []any) (stored int, err error) {
+	// One statement outside a transaction is a transaction of its own.
+	tag, err := b.pool.Exec(ctx, appendNewSQL, args...)
+	if taken, ok := errors.AsType[*pgconn.PgError](err); ok && taken.Code == uniqueViolation {
+		tag, err = b.pool.Exec(ctx, appendMissingSQL, args...)
+	}
+	return int(tag.RowsAffected()), err
 }
 
 const preparePartitionsSQL = `select prepare_inbox_partitions($1)`

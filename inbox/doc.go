@@ -17,6 +17,10 @@
 // Identity. A delivery is (source, channel, sequence, stamp): a redelivery meets the unique key and
 // changes nothing, while a broker that lost its store and counts from 1 again brings new messages.
 //
+// Copies. What one broker has can be copied to another, while producers move. A copy is stored under the identity of what it
+// is a copy of, once, by whichever way it comes first; and noted in copies with its own identity, at a position
+// of its own: inbox and copies, read in the order of positions, are what each broker counted.
+//
 // Decisions. A retry or an amendment is an entry of its own, with the source operator and a pointer to its
 // original, and a decision that points to it; a discard or its reversal is a decision alone. They are
 // written like messages: append-only, under the same lock, and readers are notified. What

@@ -49,15 +49,32 @@ func (b *Inbox) Read(ctx context.Context, after int64, limit, maxBytes int) ([]E
 	return entries, nil
 }
 
+// Each side is taken off an index.
 const lastMessageSQL = `
-select sequence, stamped_at
-from inbox
-where source = $1
-    and channel = $2
-order by position desc
+select m.sequence, m.stamped_at
+from (
+    (
+        select position, sequence, stamped_at
+        from inbox
+        where source = $1
+            and channel = $2
+        order by position desc
+        limit 1
+    )
+    union all
+    (
+        select position, sequence, stamped_at
+        from copies
+        where source = $1
+            and channel = $2
+        order by position desc
+        limit 1
+    )
+) as m
+order by m.position desc
 limit 1`
 
-// Last returns the sequence and stamp of the message that was appended last from a channel; a zero
+// Last returns the sequence and stamp of the message that was appended last from a channel, be it a copy of another; a zero
 // sequence when there is none.
 func (b *Inbox) Last(ctx context.Context, source, channel string) (sequence int64, stampedAt time.Time, err error) {
 	return b.last(ctx, "the last message", lastMessageSQL, source, channel)
@@ -92,7 +109,7 @@ func (b *Inbox) last(ctx context.Context, what, statement, source, channel strin
 // Span is a run of a channel's sequences.
 type Span struct{ From, To int64 }
 
-// The index of identities alone is read. One sequence more closes a hole at the end.
+// The indexes of identities alone are read. One sequence more closes a hole at the end.
 const missingSpansSQL = `
 select m.previous + 1, m.sequence - 1
 from (
@@ -100,6 +117,13 @@ from (
     from (
         select sequence
         from inbox
+        where source = $1
+            and channel = $2
+            and sequence between $3 and $4
+            and stamped_at >= $5
+        union all
+        select sequence
+        from copies
         where source = $1
             and channel = $2
             and sequence between $3 and $4
@@ -113,7 +137,7 @@ order by m.sequence
 limit $6`
 
 // Missing returns the first runs of a channel's sequences from..to, at most limit of them, of which no message that
-// was stamped since is in the log.
+// was stamped since is in the log, nor noted there as a copy.
 func (b *Inbox) Missing(ctx context.Context, source, channel string, from, to int64, since time.Time, limit int) ([]Span, error) {
 	rows, err := b.pool.Query(ctx, missingSpansSQL, source, channel, from, to, since, limit)
 	if err != nil {

@@ -191,7 +191,7 @@ const ingestLagSQL = `
 select extract(epoch from received_at - stamped_at)::float8
 from inbox
 where position = (select max(position) from inbox)
-    and source = 'stan'
+    and source <> 'operator'
     and received_at between now() - interval '5 s' and now()
     and received_at - stamped_at between interval '0' and interval '1 min'`
 

@@ -7,6 +7,7 @@
 //
 //	table                             written by    read by                       kept
 //	inbox (and its partitions)        inbox         projector, query, verify      for good: append-only
+//	copies                            inbox         verify                        for good: append-only
 //	decisions                         inbox         projector, query, verify      for good: append-only
 //	schemas                           inbox         projector, query, verify      for good: append-only
 //	generations                       projector     query, verify                 rebuilt from the log
@@ -17,7 +18,7 @@
 //	dead_letter_counts
 //
 // The last rows live in a schema of their own, a generation, which the search path chooses; the first
-// four live in public. Inbox, decisions and schemas together are the log: they determine the rest. Three roles:
+// five live in public. Inbox, decisions and schemas together are the log: they determine the rest. Three roles:
 //
 //	orderbox_owner    owns the database, inbox and generations; nobody logs in as it, Migrate works as it
 //	orderbox          the service: adds to and reads the inbox, creates and writes generations

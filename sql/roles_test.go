@@ -32,6 +32,7 @@ const everything = "select insert update delete truncate alter index trigger dro
 var rights = map[string]struct{ service, reader string }{
 	"public.inbox":            {service: "select insert", reader: "select"},
 	"a partition of it":       {},
+	"public.copies":           {service: "select insert", reader: "select"},
 	"public.schemas":          {service: "select insert", reader: "select"},
 	"public.decisions":        {service: "select insert", reader: "select"},
 	"public.detached":         {service: "select", reader: "select"},

@@ -1,5 +1,60 @@
 CREATE SCHEMA generation_1;
 ALTER SCHEMA generation_1 OWNER TO orderbox;
+CREATE FUNCTION public.append_messages(sources text[], channels text[], sequences bigint[], stamps timestamp with time zone[], payloads bytea[], of_sources text[], of_channels text[], of_sequences bigint[], of_stamps timestamp with time zone[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+declare
+    new bigint;
+    own bigint;
+begin
+    perform pg_advisory_xact_lock(hashtext('orderbox inbox'));
+    insert into public.inbox (source, channel, sequence, stamped_at, payload)
+    select coalesce(m.of_source, m.source), coalesce(m.of_channel, m.channel), coalesce(m.of_sequence, m.sequence),
+        coalesce(m.of_stamp, m.stamp), m.payload
+    from unnest(sources, channels, sequences, stamps, payloads, of_sources, of_channels, of_sequences, of_stamps) with ordinality
+        as m (source, channel, sequence, stamp, payload, of_source, of_channel, of_sequence, of_stamp, row)
+    where not exists (
+        select
+        from public.copies as c
+        where c.source = m.source
+            and c.channel = m.channel
+            and c.sequence = m.sequence
+            and c.stamped_at = m.stamp
+    )
+    order by m.row
+    on conflict (source, channel, sequence, stamped_at) do nothing;
+    get diagnostics new = row_count;
+    insert into public.copies (position, source, channel, sequence, stamped_at, original)
+    select nextval('public.inbox_position_seq'), m.source, m.channel, m.sequence, m.stamp, i.position
+    from unnest(sources, channels, sequences, stamps, payloads, of_sources, of_channels, of_sequences, of_stamps) with ordinality
+        as m (source, channel, sequence, stamp, payload, of_source, of_channel, of_sequence, of_stamp, row)
+    join public.inbox as i on i.source = m.of_source
+        and i.channel = m.of_channel
+        and i.sequence = m.of_sequence
+        and i.stamped_at = m.of_stamp
+        and i.payload = m.payload
+    order by m.row
+    on conflict (source, channel, sequence, stamped_at) do nothing;
+    insert into public.inbox (source, channel, sequence, stamped_at, payload)
+    select m.source, m.channel, m.sequence, m.stamp, m.payload
+    from unnest(sources, channels, sequences, stamps, payloads, of_sources) with ordinality
+        as m (source, channel, sequence, stamp, payload, of_source, row)
+    where m.of_source is not null
+        and not exists (
+            select
+            from public.copies as c
+            where c.source = m.source
+                and c.channel = m.channel
+                and c.sequence = m.sequence
+                and c.stamped_at = m.stamp
+        )
+    order by m.row
+    on conflict (source, channel, sequence, stamped_at) do nothing;
+    get diagnostics own = row_count;
+    return new + own;
+end $$;
+ALTER FUNCTION public.append_messages(sources text[], channels text[], sequences bigint[], stamps timestamp with time zone[], payloads bytea[], of_sources text[], of_channels text[], of_sequences bigint[], of_stamps timestamp with time zone[]) OWNER TO orderbox_owner;
 CREATE FUNCTION public.detach_inbox_partition(partition text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -188,6 +243,16 @@ CREATE TABLE generation_1.reasons (
     help text NOT NULL
 );
 ALTER TABLE generation_1.reasons OWNER TO orderbox;
+CREATE TABLE public.copies (
+    "position" bigint NOT NULL,
+    source text NOT NULL,
+    channel text NOT NULL,
+    sequence bigint NOT NULL,
+    stamped_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    original bigint NOT NULL
+);
+ALTER TABLE public.copies OWNER TO orderbox_owner;
 CREATE TABLE public.decisions (
     id bigint NOT NULL,
     "position" bigint NOT NULL,
@@ -318,6 +383,8 @@ ALTER TABLE ONLY generation_1.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY ("position");
 ALTER TABLE ONLY generation_1.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (code);
+ALTER TABLE ONLY public.copies
+    ADD CONSTRAINT copies_source_channel_sequence_stamped_at_key UNIQUE (source, channel, sequence, stamped_at);
 ALTER TABLE ONLY public.decisions
     ADD CONSTRAINT decisions_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.detached
@@ -340,6 +407,8 @@ CREATE INDEX dead_letters_received ON generation_1.dead_letters USING btree (rec
 CREATE INDEX dead_letters_state ON generation_1.dead_letters USING btree (state, "position") WHERE (original IS NULL);
 CREATE INDEX duplicates_first ON generation_1.duplicates USING btree (first);
 CREATE INDEX orders_track_number ON generation_1.orders USING btree (track_number, "position");
+CREATE INDEX copies_original ON public.copies USING btree (original);
+CREATE INDEX copies_position ON public.copies USING btree ("position");
 CREATE INDEX decisions_position ON public.decisions USING btree ("position", id);
 CREATE UNIQUE INDEX generations_one_of_each ON public.generations USING btree (state) WHERE (state <> 'trial'::text);
 CREATE INDEX inbox_original ON ONLY public.inbox USING btree (original) WHERE (original IS NOT NULL);
@@ -370,6 +439,8 @@ ALTER TABLE ONLY public.generations
 GRANT USAGE ON SCHEMA generation_1 TO orderbox_reader;
 GRANT USAGE ON SCHEMA public TO orderbox;
 GRANT USAGE ON SCHEMA public TO orderbox_reader;
+REVOKE ALL ON FUNCTION public.append_messages(sources text[], channels text[], sequences bigint[], stamps timestamp with time zone[], payloads bytea[], of_sources text[], of_channels text[], of_sequences bigint[], of_stamps timestamp with time zone[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_messages(sources text[], channels text[], sequences bigint[], stamps timestamp with time zone[], payloads bytea[], of_sources text[], of_channels text[], of_sequences bigint[], of_stamps timestamp with time zone[]) TO orderbox;
 REVOKE ALL ON FUNCTION public.detach_inbox_partition(partition text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.prepare_inbox_partitions(months_ahead integer) TO orderbox;
@@ -383,6 +454,8 @@ GRANT SELECT ON TABLE generation_1.items TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.orders TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.payments TO orderbox_reader;
 GRANT SELECT ON TABLE generation_1.reasons TO orderbox_reader;
+GRANT SELECT,INSERT ON TABLE public.copies TO orderbox;
+GRANT SELECT ON TABLE public.copies TO orderbox_reader;
 GRANT SELECT,INSERT ON TABLE public.decisions TO orderbox;
 GRANT SELECT ON TABLE public.decisions TO orderbox_reader;
 GRANT SELECT ON TABLE public.detached TO orderbox;
@@ -393,6 +466,7 @@ GRANT SELECT ON TABLE public.goose_db_version TO orderbox;
 GRANT SELECT ON TABLE public.goose_db_version TO orderbox_reader;
 GRANT SELECT,INSERT ON TABLE public.inbox TO orderbox;
 GRANT SELECT ON TABLE public.inbox TO orderbox_reader;
+GRANT USAGE ON SEQUENCE public.inbox_position_seq TO orderbox;
 GRANT SELECT,INSERT ON TABLE public.schemas TO orderbox;
 GRANT SELECT ON TABLE public.schemas TO orderbox_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE orderbox GRANT USAGE ON SCHEMAS  TO orderbox_reader;

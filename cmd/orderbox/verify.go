@@ -25,8 +25,8 @@ type verifyCommand struct {
 func (verifyCommand) Help() string {
 	return `Counts everything in one snapshot, by SQL alone: it shares no code with the stages that it checks. Exits 1 and
 names what is wrong when a law does not hold. Gaps, messages that the broker numbered and never delivered, are shown
-and are no failure: nobody has acknowledged them. The fingerprint is the same wherever the same log was projected, and
-another one where any row differs: checkpoint, schema, and a hash of every row.
+and are no failure: nobody has acknowledged them. The fingerprint is the same wherever the same messages were projected in
+the same order, and another one where any row differs: entries, schema, and a hash of every row.
 
 With --deep the projector's own code projects the log again, by the rules in service: it must come to the same rows, and
 the service must answer with them.

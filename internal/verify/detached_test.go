@@ -33,7 +33,7 @@ func TestWhatWasDetachedIsNoLoss(t *testing.T) {
 
 	l.must(t, `delete from inbox where position in (5, 8)`)
 	r = l.mustCheck(t)
-	missing := []GapRange{{Channel: "orders", Epoch: 1, From: 5, To: 5}, {Channel: "orders", Epoch: 1, From: 8, To: 8}}
+	missing := []GapRange{{Source: "stan", Channel: "orders", Epoch: 1, From: 5, To: 5}, {Source: "stan", Channel: "orders", Epoch: 1, From: 8, To: 8}}
 	for i := range r.GapRanges {
 		r.GapRanges[i].After = missing[0].After
 	}

@@ -3,8 +3,8 @@
 //
 // In: the log, the generation of the projection that is in service, and the catalogue's privileges; by
 // SQL alone, in one snapshot. Out: a balance, and a finding for each law that does not hold (Check); a
-// line that is the same wherever the same log was projected (Fingerprint); what would change if another
-// generation took the place of the one in service (Compare).
+// line that is the same wherever the same messages were projected in the same order (Fingerprint); what would
+// change if another generation took the place of the one in service (Compare).
 //
 // Laws checked here, by their numbers in the design: 2 (the service may only add to the inbox and read
 // it), 3 (one message, one fate), 4 (an order is whole, and a dead letter is resolved, discarded, counted and found

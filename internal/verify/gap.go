@@ -1,11 +1,13 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +17,7 @@ import (
 // Epoch is one count of a channel's messages by its broker. Another one begins when the broker has lost its
 // store and counts from 1 again.
 type Epoch struct {
+	Source  string `json:"source"` // stan or jetstream
 	Channel string `json:"channel"`
 	Number  int    `json:"number"` // from 1, in the order in which they came to the log
 	// Since is the stamp of the message with which it came.
@@ -27,6 +30,7 @@ type Epoch struct {
 
 // GapRange is a run of sequences that never came from one channel.
 type GapRange struct {
+	Source  string `json:"source"`
 	Channel string `json:"channel"`
 	Epoch   int    `json:"epoch"` // its number
 	From    int64  `json:"from"`
@@ -48,8 +52,15 @@ const (
 // It is one goroutine's.
 type Gaps struct {
 	last     message
-	counts   map[string]*numbering // by channel
-	detached map[string]counted    // the last of each channel that was
+	counts   map[channel]*numbering
+	detached map[channel]counted // the last of each that was
+}
+
+// channel is what has a count of its own.
+type channel struct{ source, name string }
+
+func (c channel) compare(other channel) int {
+	return cmp.Or(strings.Compare(c.source, other.source), strings.Compare(c.name, other.name))
 }
 
 // counted is a message as its broker counted and stamped it.
@@ -58,38 +69,48 @@ type counted struct {
 	stamp    time.Time
 }
 
-// message is one entry of the log. A broker is where it came from, or an operator.
+// message is one entry of the log, or a copy of one, as its source counted it.
 type message struct {
 	position int64
-	broker   bool
-	channel  string
+	channel  channel
 	sequence int64
 	stamp    time.Time
 }
 
-// Only a broker counts without holes: what has another source has a numbering of its own. It is no condition, which
-// a partition without statistics would look up in another index and then sort, portion after portion.
+// operator is the source whose numbers are of no broker.
+const operator = "operator"
+
+// arrivals is a table of everything that came, as its source counted it, as a part of the statements below. What is in the
+// log once may have come by two brokers, and is counted by both: copies are those of the second.
+const arrivals = `(
+    select position, source, channel, sequence, stamped_at from inbox
+    union all select position, source, channel, sequence, stamped_at from copies
+)`
+
+// That only brokers count without holes is no condition here, which a partition without statistics would look up in another
+// index and then sort, portion after portion.
 const countedSQL = `
-select position, source = 'stan', channel, sequence, stamped_at
-from inbox
-where position > $1
-order by position
+select a.position, a.source, a.channel, a.sequence, a.stamped_at
+from ` + arrivals + ` as a
+where a.position > $1
+order by a.position
 limit $2`
 
 const detachedSQL = `
-select distinct on (channel) channel, last_sequence, last_stamp
+select distinct on (source, channel) source, channel, last_sequence, last_stamp
 from detached
-where source = 'stan'
-order by channel, last_stamp desc`
+where source <> '` + operator + `'
+order by source, channel, last_stamp desc`
 
 const sameMessageSQL = `
 select exists (
     select
-    from inbox
-    where position = $1
-        and channel = $2
-        and sequence = $3
-        and stamped_at = $4
+    from ` + arrivals + ` as a
+    where a.position = $1
+        and a.source = $2
+        and a.channel = $3
+        and a.sequence = $4
+        and a.stamped_at = $5
 )`
 
 // Follow reads what has come to the log since the last time. The first time that is all of it: a few seconds for
@@ -120,11 +141,11 @@ func (g *Gaps) readDetached(ctx context.Context, q querier) error {
 	if err != nil {
 		return fmt.Errorf("read what was detached: %w", err)
 	}
-	g.detached = make(map[string]counted)
-	var channel string
+	g.detached = make(map[channel]counted)
+	var of channel
 	var last counted
-	_, err = pgx.ForEachRow(rows, []any{&channel, &last.sequence, &last.stamp}, func() error {
-		g.detached[channel] = last
+	_, err = pgx.ForEachRow(rows, []any{&of.source, &of.name, &last.sequence, &last.stamp}, func() error {
+		g.detached[of] = last
 		return nil
 	})
 	if err != nil {
@@ -148,7 +169,8 @@ func (g *Gaps) checkLast(ctx context.Context, pool *pgxpool.Pool) error {
 	ctx, cancel := context.WithTimeout(ctx, gapTimeout)
 	defer cancel()
 	same := false
-	err := pool.QueryRow(ctx, sameMessageSQL, g.last.position, g.last.channel, g.last.sequence, g.last.stamp).Scan(&same)
+	m := g.last
+	err := pool.QueryRow(ctx, sameMessageSQL, m.position, m.channel.source, m.channel.name, m.sequence, m.stamp).Scan(&same)
 	if err == nil && !same {
 		*g = Gaps{}
 	}
@@ -185,16 +207,16 @@ func (g *Gaps) Missing(forAtLeast time.Duration) (messages, gaps int64) {
 func (g *Gaps) take(rows pgx.Rows) (n int, err error) {
 	now := time.Now()
 	m := &g.last
-	_, err = pgx.ForEachRow(rows, []any{&m.position, &m.broker, &m.channel, &m.sequence, &m.stamp}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&m.position, &m.channel.source, &m.channel.name, &m.sequence, &m.stamp}, func() error {
 		n++
-		if !m.broker {
+		if m.channel.source == operator {
 			return nil
 		}
 		c := g.counts[m.channel]
 		if c == nil {
 			c = &numbering{detached: g.detached[m.channel]}
 			if g.counts == nil {
-				g.counts = make(map[string]*numbering)
+				g.counts = make(map[channel]*numbering)
 			}
 			g.counts[m.channel] = c
 		}
@@ -218,18 +240,18 @@ func countGaps(ctx context.Context, tx pgx.Tx, r *Report) error {
 		return fmt.Errorf("read the brokers' counts: %w", err)
 	}
 	r.Epochs, r.GapRanges = []Epoch{}, []GapRange{}
-	for _, channel := range slices.Sorted(maps.Keys(g.counts)) {
-		for i, e := range g.counts[channel].epochs {
+	for _, of := range slices.SortedFunc(maps.Keys(g.counts), channel.compare) {
+		for i, e := range g.counts[of].epochs {
 			detached := e.detached()
 			missing := e.last - e.received - detached
 			r.Gaps += missing
-			r.Epochs = append(r.Epochs, Epoch{Channel: channel, Number: i + 1, Since: e.since.UTC(),
-				Last: e.last, Received: e.received, Missing: missing, Detached: detached})
+			r.Epochs = append(r.Epochs, Epoch{Source: of.source, Channel: of.name, Number: i + 1,
+				Since: e.since.UTC(), Last: e.last, Received: e.received, Missing: missing, Detached: detached})
 			for _, h := range e.holes {
 				if h.detached || len(r.GapRanges) == gapRanges {
 					continue
 				}
-				gap := GapRange{Channel: channel, Epoch: i + 1, From: h.from, To: h.to}
+				gap := GapRange{Source: of.source, Channel: of.name, Epoch: i + 1, From: h.from, To: h.to}
 				if !h.after.IsZero() {
 					gap.After = h.after.UTC()
 				}

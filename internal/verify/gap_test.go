@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -39,11 +40,11 @@ func (l log) mustCame(t *testing.T, channel string, messages ...came) {
 func TestGapsAreCountedWithinTheirEpochs(t *testing.T) {
 	t.Parallel()
 	gap := func(epoch int, from, to int64) GapRange {
-		return GapRange{Channel: "c", Epoch: epoch, From: from, To: to}
+		return GapRange{Source: "stan", Channel: "c", Epoch: epoch, From: from, To: to}
 	}
 	after := func(g GapRange, s int) GapRange { g.After = second(s); return g }
 	epoch := func(number, since int, last, received int64) Epoch {
-		return Epoch{Channel: "c", Number: number, Since: second(since), Last: last, Received: received, Missing: last - received}
+		return Epoch{Source: "stan", Channel: "c", Number: number, Since: second(since), Last: last, Received: received, Missing: last - received}
 	}
 	for name, c := range map[string]struct {
 		came   []came
@@ -143,7 +144,7 @@ func TestGapsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 1 of the 70,000 was filled where that is remembered, and one where it is not.
-	if m, n := g.Missing(0); m != 69_999 || n != 69_999 || len(g.counts["holey"].epochs[0].holes) != maxHoles-1 {
+	if m, n := g.Missing(0); m != 69_999 || n != 69_999 || len(g.counts[channel{"stan", "holey"}].epochs[0].holes) != maxHoles-1 {
 		t.Errorf("%d missing in %d gaps", m, n)
 	}
 }
@@ -168,4 +169,42 @@ func BenchmarkGaps(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*messages/b.Elapsed().Seconds(), "messages/s")
+}
+
+// What came by two brokers is in the log once and counted by both: here 1 and 2 of a stream are copies, 3 is not, and 4 is
+// missing.
+func TestCopiesAreCountedAsTheirBrokerCountsThem(t *testing.T) {
+	t.Parallel()
+	l := mustLog(t)
+	l.must(t, `delete from inbox; alter table inbox alter column position restart with 1`)
+	l.mustCame(t, "c", run(1, 3, 0)...)
+	l.must(t, `insert into copies (position, source, channel, sequence, stamped_at, original)
+		select nextval('inbox_position_seq'), 'jetstream', 'S@1', n, timestamptz '2026-02-01 00:01:00Z' + n * interval '1 s', n
+		from generate_series(1, 2) as n;
+		insert into inbox (source, channel, sequence, stamped_at, payload) values ('jetstream', 'S@1', 3, '2026-02-01 00:01:03Z', ''),
+			('jetstream', 'S@1', 5, '2026-02-01 00:01:05Z', '')`)
+	r := l.mustCheck(t)
+	epochs := []Epoch{
+		{Source: "jetstream", Channel: "S@1", Number: 1, Since: second(61), Last: 5, Received: 4, Missing: 1},
+		{Source: "stan", Channel: "c", Number: 1, Since: second(0), Last: 3, Received: 3},
+	}
+	gaps := []GapRange{{Source: "jetstream", Channel: "S@1", Epoch: 1, From: 4, To: 4, After: second(63)}}
+	if !slices.Equal(r.Epochs, epochs) || !slices.Equal(r.GapRanges, gaps) || r.Received != 5 || len(r.Broken) != 0 {
+		t.Errorf("epochs %+v, gaps %+v, received %d, broken %+v", r.Epochs, r.GapRanges, r.Received, r.Broken)
+	}
+	var g Gaps
+	for n := range 2 { // the last one that was read is of copies, and is found there again
+		if err := g.Follow(t.Context(), l.reader); err != nil {
+			t.Fatal(err)
+		}
+		if m, n := g.Missing(0); m != 1 || n != 1 {
+			t.Errorf("%d missing in %d gaps", m, n)
+		}
+		l.must(t, fmt.Sprintf(`insert into copies (position, source, channel, sequence, stamped_at, original)
+			values (nextval('inbox_position_seq'), 'jetstream', 'S@1', %d, '2026-02-01 00:01:06Z', 3)`, 6+n))
+	}
+	l.must(t, `delete from inbox where position = 2`)
+	if r := l.mustCheck(t); len(r.Broken) != 1 || r.Broken[0].Law != 2 || !slices.Equal(r.Broken[0].Examples, []int64{5}) {
+		t.Errorf("a copy of a message that is gone: %+v", r.Broken)
+	}
 }

@@ -47,11 +47,11 @@ func (l law) find(ctx context.Context, tx pgx.Tx) ([]Finding, error) {
 
 // No constraint forbids it: a unique one would have to contain the column that partitions.
 const positionTwiceSQL = `
-select position
-from inbox
-group by position
+select a.position
+from ` + arrivals + ` as a
+group by a.position
 having count(*) > 1
-order by position`
+order by a.position`
 
 const messageTwiceSQL = `
 select max(position)
@@ -60,8 +60,22 @@ group by source, channel, sequence, stamped_at
 having count(*) > 1
 order by max(position)`
 
+// A copy that is noted is of a message that came before or with it.
+const copyOfNothingSQL = `
+select c.position
+from copies as c
+where not exists (
+    select
+    from inbox as i
+    where i.position = c.original
+        and i.position < c.position
+)
+and not ` + whereDetached + `c.original` + inDetached + `
+order by c.position`
+
 func inboxLaws() []law {
 	return []law{
+		{2, "copies of messages that are not in the inbox", copyOfNothingSQL},
 		{3, "positions given to several messages", positionTwiceSQL},
 		{3, "messages that are in the inbox twice", messageTwiceSQL},
 	}
