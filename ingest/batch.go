@@ -76,7 +76,7 @@ func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
 	messages := make([]inbox.Message, len(batch))
 	for i, d := range batch {
 		messages[i] = inbox.Message{
-			Source:    g.o.Source,
+			Source:    g.source,
 			Channel:   d.channel,
 			Sequence:  int64(d.sequence),
 			StampedAt: time.Unix(0, d.stamp).UTC(),

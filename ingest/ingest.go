@@ -22,12 +22,10 @@ import (
 
 // Options says what to ingest. URL, Channel and ClientID are needed, and Cluster or Stream.
 type Options struct {
-	// Source is inbox.SourceSTAN (default) or inbox.SourceJetStream.
-	Source  string
 	URL     string // of a NATS server, or several with commas
 	Cluster string // STAN's cluster id
-	Stream  string // JetStream's stream, of which everything is taken; it is made where there is none
-	Channel string // of STAN, or the subject of a stream that is made
+	Stream  string // JetStream's stream, in place of STAN: everything in it is taken; it is made where there is none
+	Channel string // STAN's, or the subject of a stream that is made
 	TLS     natstls.Files
 	// ClientID tells this replica from others: letters, digits, - and _. It must stay the same when the
 	// replica is started again, or what it had not acknowledged arrives only after AckWait.
@@ -56,6 +54,7 @@ const (
 type Ingester struct {
 	box     *inbox.Inbox
 	o       Options
+	source  string // of the messages
 	log     *slog.Logger
 	metrics *metrics
 	hand    *hand
@@ -70,14 +69,8 @@ type Ingester struct {
 // New checks the options and returns an ingester that appends to box. It connects to nothing yet.
 func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	var problems []error
-	o.Source = cmp.Or(o.Source, inbox.SourceSTAN)
-	where := struct{ name, value string }{"cluster", o.Cluster}
-	if o.Source == inbox.SourceJetStream {
-		where.name, where.value = "stream", o.Stream
-		problems = append(problems, o.stream().Check())
-	}
 	for _, needed := range []struct{ name, value string }{
-		{"URL", o.URL}, where, {"channel", o.Channel}, {"client id", o.ClientID},
+		{"URL", o.URL}, {"cluster or stream", cmp.Or(o.Stream, o.Cluster)}, {"channel", o.Channel}, {"client id", o.ClientID},
 	} {
 		if needed.value == "" {
 			problems = append(problems, fmt.Errorf("the broker's %s is not given", needed.name))
@@ -88,6 +81,9 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 			// Its text would quote the password.
 			problems = append(problems, errors.New("the broker's URL cannot be parsed; it looks like nats://user:password@host:4222"))
 		}
+	}
+	if o.Stream != "" {
+		problems = append(problems, o.stream().Check())
 	}
 	if err := o.TLS.Check(); err != nil {
 		problems = append(problems, err)
@@ -107,14 +103,15 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Ingester{box: box, o: o, log: o.Log.With("stage", "ingest", "source", o.Source)}
+	g := &Ingester{box: box, o: o, source: inbox.SourceSTAN}
+	if g.connect = g.connectSTAN; o.Stream != "" {
+		g.source, g.connect = inbox.SourceJetStream, g.connectStream
+	}
+	g.log = o.Log.With("stage", "ingest", "source", g.source)
 	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
 	g.hand = newHand(4*o.Batch, maxHandBytes)
-	g.metrics = newMetrics(o.Source, o.Metrics, g.hand)
-	g.audit = &auditor{box: box, source: o.Source, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
-	if g.connect = g.connectSTAN; o.Source == inbox.SourceJetStream {
-		g.connect = g.connectStream
-	}
+	g.metrics = newMetrics(g.source, o.Metrics, g.hand)
+	g.audit = &auditor{box: box, source: g.source, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
 	return g, nil
 }
 

@@ -20,7 +20,7 @@ import (
 
 // jetOptions are for the stream ORDERS. The server delivers nothing again by itself while a test runs.
 func jetOptions(broker *testservers.OwnedBroker) Options {
-	return Options{Source: inbox.SourceJetStream, URL: broker.URL, Stream: "ORDERS", Channel: "orders", ClientID: "test", Batch: 50, AckWait: time.Hour}
+	return Options{URL: broker.URL, Stream: "ORDERS", Channel: "orders", ClientID: "test", Batch: 50, AckWait: time.Hour}
 }
 
 // mustConnect connects to the stream ORDERS, which it makes where there is none.

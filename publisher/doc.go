@@ -1,14 +1,15 @@
-// Package publisher puts messages on a STAN channel, and makes up the orders and the rubbish for it.
+// Package publisher puts messages on a STAN channel or into a JetStream stream, and makes up the orders and the rubbish for it.
 //
 // In: any sequence of payloads; or a seed, from which Orders and Messages make up a stream that is the
 // same on every machine and on every day.
 //
-// Out: STAN messages, each payload byte for byte, published at least once.
+// Out: messages, each payload byte for byte, published at least once. A stream keeps what is published twice within ten
+// minutes once, for each message has a name.
 //
 // Laws kept here: none of the service's own. Every generated message carries the verdict that it must
 // get, so that a test can hold the service to law 3 (one message, one verdict).
 //
-// Concurrency. One call of Publish is two goroutines and STAN's callbacks:
+// Concurrency. One call of Publish is two goroutines and the broker's callbacks:
 //
 //	feed ── pulls the sequence, waits for the rate
 //	  │ chan (unbuffered)
@@ -16,7 +17,7 @@
 //	loop ── publishes, counts, publishes again, builds the session anew
 //	  ▲ chan (Window): never full, for no more than that is unconfirmed
 //	  │
-//	STAN's acknowledgements, timeouts and lost sessions, one outcome for each publish
+//	the broker's acknowledgements, timeouts and lost sessions, one outcome for each publish
 //
 // The generators use no goroutine.
 //

@@ -43,7 +43,7 @@ const remembered = 1000
 // The sequence may be ranged over several times, also concurrently; it begins anew each time.
 func Messages(seed uint64, count int, rubbish float64) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
-		s := &stream{
+		s := &tale{
 			rand:   rand.New(rand.NewPCG(seed, 2)),
 			orders: newGenerator(seed),
 			kinds:  kinds(),
@@ -81,8 +81,8 @@ func Rubbish(count int, rubbish float64) int {
 	return int(math.Round(float64(count) * min(max(rubbish, 0), 1)))
 }
 
-// stream remembers what a stream has told so far.
-type stream struct {
+// tale remembers what a stream of messages has told so far.
+type tale struct {
 	rand    *rand.Rand
 	orders  *generator
 	kinds   []kind
@@ -91,13 +91,13 @@ type stream struct {
 	oldest  int
 }
 
-func (s *stream) order() Message {
+func (s *tale) order() Message {
 	o := s.orders.order()
 	s.remember(o)
 	return Message{Payload: o.JSON(), Verdict: VerdictOrder, OrderUID: o.OrderUID}
 }
 
-func (s *stream) rubbish() Message {
+func (s *tale) rubbish() Message {
 	k := s.draw()
 	var o orderbox.Order
 	if k.earlier {
@@ -116,7 +116,7 @@ func (s *stream) rubbish() Message {
 
 // draw takes a kind from a shuffled deck. As long as there is no order to refer to, it passes over the
 // kinds that need one; others are always there, for each round has some that make orders.
-func (s *stream) draw() kind {
+func (s *tale) draw() kind {
 	if len(s.deck) == 0 {
 		s.deck = slices.Clone(s.kinds)
 		s.rand.Shuffle(len(s.deck), func(i, j int) { s.deck[i], s.deck[j] = s.deck[j], s.deck[i] })
@@ -127,7 +127,7 @@ func (s *stream) draw() kind {
 	return k
 }
 
-func (s *stream) remember(o orderbox.Order) {
+func (s *tale) remember(o orderbox.Order) {
 	if len(s.earlier) < remembered {
 		s.earlier = append(s.earlier, o)
 		return

@@ -136,7 +136,7 @@ func strictly(payload []byte) bool {
 
 func TestRememberedOrdersAreTheNewest(t *testing.T) {
 	t.Parallel()
-	s := &stream{orders: newGenerator(1)}
+	s := &tale{orders: newGenerator(1)}
 	var want []string
 	for range remembered + 10 {
 		want = append(want, s.order().OrderUID)

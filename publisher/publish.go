@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"orderbox/internal/natstls"
+	"orderbox/internal/stream"
 )
 
 // maxInFlightBytes bounds the payloads that are published and not yet confirmed, beside Options.Window.
@@ -24,13 +25,15 @@ const maxInFlightBytes = 16 << 20
 // ErrNoBroker says that no session could be had at the start.
 var ErrNoBroker = errors.New("no broker answers")
 
-// Options says where and how to publish. URL, Cluster and Channel are needed, all else has a default.
+// Options says where and how to publish. URL, Channel, and Cluster or Stream are needed, all else has a default.
 type Options struct {
 	// URL is the NATS server's, or several with commas between them.
 	URL string
 	// Cluster is the STAN cluster's id.
 	Cluster string
-	// Channel is where to publish.
+	// Stream is JetStream's stream to publish to, in place of STAN; it is made where there is none.
+	Stream string
+	// Channel is where to publish: STAN's channel, or the subject of a stream.
 	Channel string
 	// TLS are the files by which the server and we make sure of each other.
 	TLS natstls.Files
@@ -77,11 +80,14 @@ func New(o Options) (*Publisher, error) {
 	if o.URL == "" {
 		problems = append(problems, errors.New("the broker's URL is empty"))
 	}
-	if o.Cluster == "" {
+	switch {
+	case o.Stream != "":
+		problems = append(problems, o.stream().Check())
+	case o.Cluster == "":
 		problems = append(problems, errors.New("the cluster id is empty"))
 	}
-	if !channelValid(o.Channel) {
-		problems = append(problems, fmt.Errorf("channel %q: it takes words with dots between them, without / * > and space", o.Channel))
+	if err := stream.CheckSubject(o.Channel); o.Stream == "" && err != nil {
+		problems = append(problems, err)
 	}
 	if err := o.TLS.Check(); err != nil {
 		problems = append(problems, err)
@@ -157,19 +163,6 @@ func pull(ctx context.Context, messages iter.Seq2[[]byte, error], perSecond floa
 			return
 		}
 	}
-}
-
-// channelValid keeps to STAN's rules and to what a NATS subject can hold.
-func channelValid(channel string) bool {
-	if strings.ContainsAny(channel, "/*> \t\r\n") {
-		return false
-	}
-	for token := range strings.SplitSeq(channel, ".") {
-		if token == "" {
-			return false
-		}
-	}
-	return true
 }
 
 // hosts is the URLs without users and passwords.

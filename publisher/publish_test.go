@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
 
+	"orderbox/internal/stream"
 	"orderbox/internal/testservers"
 )
 
@@ -143,6 +145,63 @@ func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
 		delete(missing, string(payload))
 		return len(missing) == 0
 	})
+}
+
+// What was stored before the server went and was not confirmed is published again, and the stream knows it.
+func TestAStreamThatGoesAwayHasEachMessageOnce(t *testing.T) {
+	t.Parallel()
+	broker := testservers.OwnBroker(t)
+	all := append(generated(2, 3000, 0), []byte{}, bytes.Repeat([]byte{0, 0xff}, 200_000))
+	half := make(chan struct{})
+	p := mustNew(t, Options{URL: broker.URL, Stream: "ORDERS", Channel: "orders", Window: 256, AckWait: 2 * time.Second,
+		Progress: func(r Result) {
+			if r.Confirmed == 1000 {
+				close(half)
+			}
+		}})
+	var result Result
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result, err = p.Publish(t.Context(), payloads(all...))
+	}()
+	<-half
+	broker.Stop()
+	broker.Start()
+	<-done
+	if err != nil || result.Confirmed != int64(len(all)) {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	conn, js, err := stream.Connect(p.o.stream(), func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	orders, err := js.Stream(t.Context(), "ORDERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := orders.CachedInfo().State.Msgs; n != uint64(len(all)) {
+		t.Errorf("%d messages in the stream, want each of %d once", n, len(all))
+	}
+	consumer, err := orders.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := consumer.Fetch(len(all), jetstream.FetchMaxWait(30*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][]byte
+	for msg := range batch.Messages() {
+		got = append(got, msg.Data())
+	}
+	slices.SortFunc(got, bytes.Compare)
+	slices.SortFunc(all, bytes.Compare)
+	if !slices.EqualFunc(got, all, bytes.Equal) {
+		t.Errorf("%d payloads came, and they are not the %d that were published", len(got), len(all))
+	}
 }
 
 func TestStoppingWaitsForConfirmations(t *testing.T) {

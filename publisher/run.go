@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
 )
 
@@ -124,9 +125,7 @@ func (r *run) loop(ctx context.Context) error {
 }
 
 func (r *run) publish(m *message) {
-	_, err := r.session.conn.PublishAsync(r.o.Channel, m.payload, func(_ string, err error) {
-		r.outcomes <- outcome{m, err}
-	})
+	err := r.session.publish(m, func(err error) { r.outcomes <- outcome{m, err} })
 	switch {
 	case err == nil:
 		r.inFlight++
@@ -154,7 +153,7 @@ func (r *run) settle(out outcome) error {
 		return nil
 	}
 	r.retry(out.message)
-	if errors.Is(out.err, stan.ErrTimeout) || errors.Is(out.err, stan.ErrConnectionClosed) {
+	if slices.ContainsFunc(passing, func(err error) bool { return errors.Is(out.err, err) }) {
 		return nil
 	}
 	if out.message.refusals++; out.message.refusals >= maxRefusals {
@@ -162,6 +161,10 @@ func (r *run) settle(out outcome) error {
 	}
 	return nil
 }
+
+// passing is what a broker that is away, or chooses its leader, comes to. All else are refusals in its own words.
+var passing = []error{stan.ErrTimeout, stan.ErrConnectionClosed, nats.ErrConnectionClosed, nats.ErrDisconnected,
+	jetstream.ErrAsyncPublishTimeout, jetstream.ErrNoStreamResponse}
 
 func (r *run) retry(m *message) {
 	r.again = append(r.again, m)

@@ -19,17 +19,42 @@ const (
 	writeWait = 5 * time.Second
 )
 
-// session is one STAN session. It is never mended: stan.go restores nothing, and of a NATS connection
+// session is one with a broker. It is never mended: stan.go restores nothing, and of a NATS connection
 // that came back nobody knows whether the broker behind it still knows the session. So whatever is lost
 // ends it, and another is built.
 type session struct {
-	conn stan.Conn
+	conn
 	lost chan struct{} // closed when the session can no longer be used
+}
+
+// conn is what the brokers have in common.
+type conn interface {
+	// publish returns nil when done will be called, once, with what became of the message.
+	publish(m *message, done func(error)) error
+	// close ends the session. What is not confirmed yet fails.
+	close()
 }
 
 func openSession(o Options, clientID string) (*session, error) {
 	lost := make(chan struct{})
 	lose := sync.OnceFunc(func() { close(lost) })
+	open := openSTAN
+	if o.Stream != "" {
+		open = openStream
+	}
+	conn, err := open(o, clientID, lose)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: conn, lost: lost}, nil
+}
+
+type stanConn struct {
+	conn    stan.Conn
+	channel string
+}
+
+func openSTAN(o Options, clientID string, lose func()) (conn, error) {
 	options := append(o.TLS.Options(),
 		nats.Timeout(requestWait),
 		nats.FlusherTimeout(writeWait),
@@ -49,10 +74,15 @@ func openSession(o Options, clientID string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, lost: lost}, nil
+	return stanConn{conn, o.Channel}, nil
 }
 
-// close ends the session. Every publish that is not confirmed yet gets its outcome: stan.go fails it.
-func (s *session) close() {
+func (s stanConn) publish(m *message, done func(error)) error {
+	_, err := s.conn.PublishAsync(s.channel, m.payload, func(_ string, err error) { done(err) })
+	return err
+}
+
+// close has stan.go fail what is not confirmed.
+func (s stanConn) close() {
 	_ = s.conn.Close() // a broker that does not hear it will notice by itself
 }

@@ -37,8 +37,13 @@ func servedModel(tb testing.TB) string {
 // mustPublish publishes payloads, at most rate a second unless that is 0, and fails unless every one is confirmed.
 func mustPublish(tb testing.TB, natsURL, cluster, channel string, rate float64, payloads ...[]byte) {
 	tb.Helper()
-	p, err := publisher.New(publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel, Rate: rate,
-		AckWait: 10 * time.Minute}) // on a busy machine a shorter one publishes twice
+	mustPublishTo(tb, publisher.Options{URL: natsURL, Cluster: cluster, Channel: channel, Rate: rate}, payloads...)
+}
+
+func mustPublishTo(tb testing.TB, o publisher.Options, payloads ...[]byte) {
+	tb.Helper()
+	o.AckWait = 10 * time.Minute // on a busy machine a shorter one publishes twice
+	p, err := publisher.New(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -81,8 +86,14 @@ func mustCheck(tb testing.TB, databaseURL string) verify.Report {
 // What a newcomer does, and then an unfriendly person: everything with nothing set up, and kill -9.
 func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	t.Parallel()
+	for _, source := range []string{"stan", "jetstream"} {
+		t.Run(source, func(t *testing.T) { t.Parallel(); upServesSamples(t, source) })
+	}
+}
+
+func upServesSamples(t *testing.T, source string) {
 	dir := testservers.Dir(t)
-	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug"}
+	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug", "--source", source}
 	first := mustProgram(t, nil, args...)
 	env := mustEnv(t, dir)
 	order := func() string {
@@ -113,7 +124,11 @@ func TestUpServesSamplesAndGoesOnAfterKillNine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustPublish(t, env["ORDERBOX_NATS_URL"], env["ORDERBOX_STAN_CLUSTER"], env["ORDERBOX_CHANNEL"], 0, own)
+	where := publisher.Options{URL: env["ORDERBOX_NATS_URL"], Cluster: env["ORDERBOX_STAN_CLUSTER"], Channel: env["ORDERBOX_CHANNEL"]}
+	if source == "jetstream" {
+		where.Stream = env["ORDERBOX_STREAM"]
+	}
+	mustPublishTo(t, where, own)
 	first.kill()
 
 	second := mustProgram(t, nil, args...)
@@ -216,7 +231,7 @@ func TestStagesRunApart(t *testing.T) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
-	flags := brokerFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
+	flags := brokerFlags{sourceFlags: sourceFlags{Sources: []string{"stan"}}, NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
 	for _, s := range []*stages{{ingest: true, listener: measuring}, {projector: true}, {query: true, listener: listener}} {
 		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
 		group.Go(func() {
@@ -231,7 +246,7 @@ func TestStagesRunApart(t *testing.T) {
 		_, body := get(t, url, "")
 		return body == servedModel(t)
 	})
-	if n := mustMeasure(t, measuring.Addr().String(), "orderbox_ingest_received_total"); n != 2 {
+	if n := mustMeasure(t, measuring.Addr().String(), `orderbox_ingest_received_total{source="stan"}`); n != 2 {
 		t.Errorf("received %d, as the process says that ingests alone", n)
 	}
 }

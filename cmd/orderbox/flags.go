@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 
+	"orderbox/inbox"
 	"orderbox/internal/cli"
 	"orderbox/internal/natstls"
 )
@@ -29,7 +30,21 @@ func (f databaseFlags) check() error {
 	return nil
 }
 
+type sourceFlags struct {
+	Sources []string `name:"source" env:"ORDERBOX_SOURCE" default:"stan" enum:"stan,jetstream" help:"Where messages come from: stan, jetstream, or both while producers move. Default: ${default}." placeholder:"SOURCE"`
+	Stream  string   `env:"ORDERBOX_STREAM" default:"ORDERS" help:"Stream of JetStream. It is made where there is none, with the channel as its subject. Default: ${default}." placeholder:"NAME"`
+}
+
+// stream is the stream to receive from when the source is one, and empty otherwise.
+func (f sourceFlags) stream(source string) string {
+	if source == inbox.SourceJetStream {
+		return f.Stream
+	}
+	return ""
+}
+
 type brokerFlags struct {
+	sourceFlags
 	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
 	Cluster string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
 	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`

@@ -124,7 +124,9 @@ func TestStoppingUnderLoadLeavesNothingToDeliverAgain(t *testing.T) {
 	last := mustProgram(t, env, "serve", "--listen", address)
 	testservers.Eventually(t, "everything is received", func() bool { return received() == messages })
 	testservers.Eventually(t, "it is ready", func() bool { return askReady(t.Context(), "http://"+address) == nil })
-	number := func(name string) float64 { return measured(t, "http://"+address, "orderbox_ingest_"+name) }
+	number := func(name string) float64 {
+		return measured(t, "http://"+address, "orderbox_ingest_"+name+`{source="stan"}`)
+	}
 	again := number("batch_messages_sum") - number("stored_total")
 	t.Logf("%d in the log after three stops; delivered again: %v, of which were in the log: %v", before, number("redelivered_total"), again)
 	if again != 0 {

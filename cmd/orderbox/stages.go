@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ import (
 
 // Connections of each stage's pool, so that none can starve another.
 const (
-	ingestConns    = 2 // an append, and the auditor's question
+	ingestConns    = 2 // an append, and the auditor's question; for each source
 	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
 	watchConns     = 2 // what never came, and what is pending
@@ -156,7 +157,7 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 	if !s.ingest {
 		return nil
 	}
-	pool, err := s.open(ctx, "ingest", ingestConns)
+	pool, err := s.open(ctx, "ingest", int32(ingestConns*len(s.broker.Sources)))
 	if err != nil {
 		return err
 	}
@@ -164,26 +165,34 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	stage, err := ingest.New(inbox.New(pool, s.log), ingest.Options{
-		URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Channel: s.broker.Channel, TLS: s.broker.Files, ClientID: clientID,
-		Log: s.log, Metrics: s.registry, Trace: s.trace,
-	})
-	if err != nil {
-		return err
+	box := inbox.New(pool, s.log)
+	var sources []*ingest.Ingester
+	for _, source := range s.broker.Sources {
+		stage, err := ingest.New(box, ingest.Options{
+			URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Stream: s.broker.stream(source), Channel: s.broker.Channel,
+			TLS: s.broker.Files, ClientID: clientID, Log: s.log, Metrics: s.registry, Trace: s.trace,
+		})
+		if err != nil {
+			return err
+		}
+		sources = append(sources, stage)
+		g.Go(func() error { return stage.Run(ctx) })
+	}
+	lost := func() bool {
+		return slices.ContainsFunc(sources, func(g *ingest.Ingester) bool { return !g.Connected() })
 	}
 	s.checks["broker"] = func(context.Context) error {
-		if !stage.Connected() {
+		if lost() {
 			return errors.New("no session with the broker")
 		}
 		return nil
 	}
 	s.roles["ingest"] = func() string {
-		if stage.Connected() {
-			return "receiving"
+		if lost() {
+			return "waiting for the broker"
 		}
-		return "waiting for the broker"
+		return "receiving"
 	}
-	g.Go(func() error { return stage.Run(ctx) })
 	return nil
 }
 

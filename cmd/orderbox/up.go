@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +25,7 @@ type upCommand struct {
 	webFlags
 	logFlags
 	schemaFlags
+	sourceFlags
 	Listen       string `env:"ORDERBOX_LISTEN" default:"127.0.0.1:8080" help:"Address for HTTP; port 0 takes a free one. Default: ${default}." placeholder:"HOST:PORT"`
 	Channel      string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
 	NATSPort     int    `name:"nats-port" help:"Port of the broker on 127.0.0.1. Default: a free one." placeholder:"PORT"`
@@ -38,9 +41,11 @@ publishes some sample orders and some rubbish. Ctrl-C stops it; starting it agai
 All state is in the data directory, where the file env tells the other commands and 'publish' what to talk to.
 PostgreSQL 15 or later is found on PATH or in the usual places, or else downloaded.
 
+With --source jetstream the same server offers JetStream, and messages come from a stream.
+
 Examples:
   orderbox up
-  orderbox up --data /tmp/second --listen 127.0.0.1:8081`
+  orderbox up --data /tmp/second --listen 127.0.0.1:8081 --source jetstream`
 }
 
 const (
@@ -96,14 +101,15 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	}
 
 	broker, err := local.StartSTAN(local.STANOptions{
-		Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log})
+		Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log,
+		JetStream: slices.Contains(c.Sources, inbox.SourceJetStream)})
 	if err != nil {
 		return err
 	}
 	defer broker.Stop()
 
 	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, tokens: tokens,
-		broker:   brokerFlags{NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel, ClientID: "orderbox-up"},
+		broker:   brokerFlags{sourceFlags: c.sourceFlags, NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel, ClientID: "orderbox-up"},
 		listener: listener, schema: schema, log: log}
 	if err := c.writeEnv(&st); err != nil {
 		return err
@@ -130,6 +136,8 @@ func (c *upCommand) writeEnv(st *stages) error {
 		{Key: "ORDERBOX_NATS_URL", Value: st.broker.NATSURL},
 		{Key: "ORDERBOX_STAN_CLUSTER", Value: st.broker.Cluster},
 		{Key: "ORDERBOX_CHANNEL", Value: st.broker.Channel},
+		{Key: "ORDERBOX_SOURCE", Value: strings.Join(st.broker.Sources, ",")},
+		{Key: "ORDERBOX_STREAM", Value: st.broker.Stream},
 		{Key: "ORDERBOX_URL", Value: "http://" + st.listener.Addr().String()},
 		{Key: "ORDERBOX_OPERATOR_TOKEN", Value: c.OperatorToken},
 	})
@@ -177,11 +185,12 @@ func publishSamples(ctx context.Context, st *stages) error {
 		return err
 	}
 	defer pool.Close()
-	last, _, err := inbox.New(pool, st.log).Last(ctx, inbox.SourceSTAN, st.broker.Channel)
-	if err != nil || last > 0 {
+	entries, err := inbox.New(pool, st.log).Read(ctx, 0, 1, 1)
+	if err != nil || len(entries) > 0 {
 		return err
 	}
-	p, err := publisher.New(publisher.Options{URL: st.broker.NATSURL, Cluster: st.broker.Cluster, Channel: st.broker.Channel, Log: st.log})
+	p, err := publisher.New(publisher.Options{URL: st.broker.NATSURL, Cluster: st.broker.Cluster, Channel: st.broker.Channel,
+		Stream: st.broker.stream(st.broker.Sources[0]), Log: st.log})
 	if err != nil {
 		return err
 	}

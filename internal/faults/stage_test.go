@@ -210,7 +210,7 @@ func (l *lane) replays(ctx context.Context) bool {
 	return l.pool.QueryRow(ctx, generationSQL, "building").Scan(&name) != pgx.ErrNoRows
 }
 
-var receivedMetric = regexp.MustCompile(`(?m)^orderbox_ingest_received_total (\S+)$`)
+var receivedMetric = regexp.MustCompile(`(?m)^orderbox_ingest_received_total\{source="stan"\} (\S+)$`)
 
 // mustReceived is how many deliveries the service has counted.
 func (l *lane) mustReceived(tb testing.TB) int {

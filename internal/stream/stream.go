@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,28 +56,20 @@ func (o Options) Check() error {
 	if o.Name == "" || strings.ContainsAny(o.Name, ". */>\\\t\r\n") {
 		problems = append(problems, fmt.Errorf("stream %q: a name is one word without . * / \\ and >", o.Name))
 	}
-	if !SubjectValid(o.Subject) {
-		problems = append(problems, fmt.Errorf("channel %q: it takes words with dots between them, without / * > and space", o.Subject))
-	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, CheckSubject(o.Subject))...)
 }
 
-// SubjectValid keeps to what both STAN and NATS take for the name of a channel.
-func SubjectValid(subject string) bool {
-	if strings.ContainsAny(subject, "/*> \t\r\n") {
-		return false
+// CheckSubject keeps to what both STAN and NATS take for the name of a channel.
+func CheckSubject(subject string) error {
+	if strings.ContainsAny(subject, "/*> \t\r\n") || slices.Contains(strings.Split(subject, "."), "") {
+		return fmt.Errorf("channel %q: it takes words with dots between them, without / * > and space", subject)
 	}
-	for token := range strings.SplitSeq(subject, ".") {
-		if token == "" {
-			return false
-		}
-	}
-	return true
+	return nil
 }
 
 // Connect connects to one of the servers. Once that connection is lost, which is noticed after about 4 s of silence, lost
 // is called, once, from a goroutine of its own, with the reason; it is not made again by itself.
-func Connect(o Options, lost func(error)) (*nats.Conn, jetstream.JetStream, error) {
+func Connect(o Options, lost func(error), more ...jetstream.JetStreamOpt) (*nats.Conn, jetstream.JetStream, error) {
 	options := append(o.TLS.Options(),
 		nats.Timeout(connectWait), nats.Name(o.Client), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsOut),
@@ -88,7 +81,7 @@ func Connect(o Options, lost func(error)) (*nats.Conn, jetstream.JetStream, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, more...)
 	if err != nil {
 		nc.Close()
 		return nil, nil, fmt.Errorf("connect to JetStream: %w", err)
