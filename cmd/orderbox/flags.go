@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
@@ -45,11 +46,20 @@ func (f sourceFlags) stream(source string) string {
 
 type brokerFlags struct {
 	sourceFlags
-	NATSURL string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
-	Cluster string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
-	Channel string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
+	NATSURL   string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
+	StreamURL string `name:"stream-url" env:"ORDERBOX_STREAM_URL" help:"NATS server with the stream, or several with commas, where it is another one than STAN's." placeholder:"URL"`
+	Cluster   string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
+	Channel   string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
 	natstls.Files
 	ClientID string `name:"client-id" env:"ORDERBOX_CLIENT_ID" help:"Tells this replica from others; must stay the same when it is started again. Default: orderbox-HOSTNAME." placeholder:"ID"`
+}
+
+// url is where a source is.
+func (f brokerFlags) url(source string) string {
+	if source == inbox.SourceJetStream {
+		return cmp.Or(f.StreamURL, f.NATSURL)
+	}
+	return f.NATSURL
 }
 
 var notInClientID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)

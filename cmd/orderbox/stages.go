@@ -169,7 +169,7 @@ func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
 	var sources []*ingest.Ingester
 	for _, source := range s.broker.Sources {
 		stage, err := ingest.New(box, ingest.Options{
-			URL: s.broker.NATSURL, Cluster: s.broker.Cluster, Stream: s.broker.stream(source), Channel: s.broker.Channel,
+			URL: s.broker.url(source), Cluster: s.broker.Cluster, Stream: s.broker.stream(source), Channel: s.broker.Channel,
 			TLS: s.broker.Files, ClientID: clientID, Log: s.log, Metrics: s.registry, Trace: s.trace,
 		})
 		if err != nil {

@@ -44,11 +44,12 @@ Examples:
 type command struct {
 	Sources []string `arg:"" optional:"" name:"source" help:"A file is one message, a directory each *.json in it by name, - one message per line of standard input. A pipe is read without being named."`
 
-	NATSURL string   `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The broker (default: ${default})."`
-	Cluster string   `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
-	Brokers []string `name:"source" env:"ORDERBOX_SOURCE" default:"stan" enum:"stan,jetstream" placeholder:"SOURCE" help:"Publish to stan or to jetstream; of both, to the first (default: ${default})."`
-	Stream  string   `env:"ORDERBOX_STREAM" default:"ORDERS" placeholder:"NAME" help:"JetStream's stream (default: ${default})."`
-	Channel string   `env:"ORDERBOX_CHANNEL" default:"orders" placeholder:"NAME" help:"Where to publish (default: ${default})."`
+	NATSURL   string   `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The broker (default: ${default})."`
+	Cluster   string   `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" placeholder:"ID" help:"Its STAN cluster (default: ${default})."`
+	Brokers   []string `name:"source" env:"ORDERBOX_SOURCE" default:"stan" enum:"stan,jetstream" placeholder:"SOURCE" help:"Publish to stan or to jetstream; of both, to the first (default: ${default})."`
+	Stream    string   `env:"ORDERBOX_STREAM" default:"ORDERS" placeholder:"NAME" help:"JetStream's stream (default: ${default})."`
+	StreamURL string   `name:"stream-url" env:"ORDERBOX_STREAM_URL" placeholder:"URL" help:"The server with the stream, where it is another one than STAN's."`
+	Channel   string   `env:"ORDERBOX_CHANNEL" default:"orders" placeholder:"NAME" help:"Where to publish (default: ${default})."`
 	natstls.Files
 	Data string `env:"ORDERBOX_DATA" default:".orderbox" placeholder:"DIR" help:"The data directory of a running 'orderbox up', which names the broker when nothing else does (default: ${default})."`
 
@@ -97,7 +98,7 @@ func (c *command) AfterApply(s cli.Streams) error {
 func (c *command) options() publisher.Options {
 	o := publisher.Options{URL: c.NATSURL, Cluster: c.Cluster, Channel: c.Channel, TLS: c.Files, Rate: c.Rate}
 	if len(c.Brokers) > 0 && c.Brokers[0] == "jetstream" {
-		o.Stream = c.Stream
+		o.URL, o.Stream = cmp.Or(c.StreamURL, c.NATSURL), c.Stream
 	}
 	return o
 }

@@ -5,7 +5,10 @@ module orderbox-stan
 
 go 1.26.0
 
-tool github.com/nats-io/nats-streaming-server
+tool (
+	github.com/nats-io/nats-server/v2
+	github.com/nats-io/nats-streaming-server
+)
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
