@@ -43,6 +43,7 @@ func Migrate(ctx context.Context, o MigrateOptions) (version int64, err error) {
 	if err != nil {
 		return 0, errors.New("the administrator's database URL cannot be parsed") // pgx's text may quote the password
 	}
+	chooseHost(admin, o.AdminURL)
 	conn, err := pgx.ConnectConfig(ctx, admin)
 	if err != nil {
 		return 0, fmt.Errorf("connect as administrator: %w", err)

@@ -23,7 +23,8 @@ func confirmDurably(ctx context.Context, conn *pgx.Conn) error {
 
 // Open makes a pool of at most conns connections; application is what pg_stat_activity shows them as.
 // Nothing is connected yet: the database may be down for now. The search path is public alone; who
-// works on a generation puts it in front.
+// works on a generation puts it in front. Of several hosts it is one that takes writes, unless the URL says otherwise by
+// target_session_attrs.
 func Open(ctx context.Context, url, application string, conns int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
@@ -32,6 +33,7 @@ func Open(ctx context.Context, url, application string, conns int32) (*pgxpool.P
 	if err != nil {
 		return nil, errors.New("the database URL cannot be parsed; it looks like postgres://user:password@host:5432/database") // pgx's text may quote the password
 	}
+	chooseHost(config.ConnConfig, url)
 	config.MaxConns = conns
 	config.ConnConfig.RuntimeParams["application_name"] = application
 	config.ConnConfig.RuntimeParams["search_path"] = "public"
