@@ -153,7 +153,7 @@ func (s *Server) chooseBulk(ctx context.Context, kind string, b bulkRequest) (le
 	if !b.Preview {
 		judge = nil
 	}
-	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
+	err = inGeneration(ctx, s.primary, func(tx pgx.Tx, _ generation) error {
 		ids, err := f.find(ctx, tx, maxPosition, maxBulk+1)
 		if err != nil {
 			return err

@@ -133,11 +133,11 @@ func (s *Server) deadLetterPayload(w http.ResponseWriter, r *http.Request) error
 	return send(w, http.StatusOK, "application/octet-stream", payload)
 }
 
-// query runs f on the current generation's tables, for at most queryTimeout.
+// query runs f on the current generation's tables, the primary's where there is a standby, for at most queryTimeout.
 func (s *Server) query(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error { return f(ctx, tx) })
+	return inGeneration(ctx, s.primary, func(tx pgx.Tx, _ generation) error { return f(ctx, tx) })
 }
 
 func deadLetterID(r *http.Request) (int64, error) {

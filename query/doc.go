@@ -22,6 +22,10 @@
 // What the caches hold is compared with the database each time it is read: one that went back, to a backup
 // or to a replica that lagged, is read again from the beginning, while the orders that were known answer.
 //
+// Orders may be read from a standby. Then the primary announces what is new and says how far it is, and the follower looks
+// at the standby soon and often after each announcement, for the standby shows it a moment later. Without the primary it
+// looks every poll interval, and nobody knows how far the standby is behind.
+//
 // A cache has one writer, the follower, which holds its lock for one order at a time. Only dead letters, searches
 // by track number, the balance and readiness ask the database while somebody waits, for at most queryTimeout.
 //

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -40,6 +39,8 @@ type follower struct {
 	limit time.Duration // of one transaction
 	trace *trace.Tracer // nil tells nobody
 
+	primary *primary // nil when the pool's database is the primary
+
 	serving    atomic.Pointer[cache]
 	checkpoint atomic.Int64              // as last read
 	fitAt      atomic.Pointer[time.Time] // when serving was last known to be what it should be
@@ -50,8 +51,12 @@ type follower struct {
 	nextAgain time.Time // not read before; the follower's alone
 }
 
-func newFollower(pool *pgxpool.Pool, log *slog.Logger, poll time.Duration) *follower {
+// newFollower returns a follower that reads from pool, a standby's if primaries is not nil.
+func newFollower(pool, primaries *pgxpool.Pool, log *slog.Logger, poll time.Duration) *follower {
 	f := &follower{pool: pool, log: log, poll: poll, chunk: chunkOrders, limit: chunkTimeout}
+	if primaries != nil {
+		f.primary = &primary{pool: primaries}
+	}
 	f.serving.Store(newCache(generation{}, nil)) // empty and not complete, until there is a generation
 	return f
 }
@@ -61,10 +66,16 @@ func (f *follower) run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
 	var group sync.WaitGroup
 	defer group.Wait()
+	announcing, poll := f.pool, f.poll
+	if f.primary != nil {
+		announcing, poll = f.primary.pool, 10*f.poll // the looks at the standby are the poll
+		group.Go(func() { f.watch(ctx) })
+	}
 	group.Go(func() {
-		listen.Run(ctx, f.pool, projectionChannel, f.poll, f.log, wake)
+		listen.Run(ctx, announcing, projectionChannel, poll, f.log, wake)
 	})
 	retry.Forever(ctx, f.log, "follow the projection", func(ctx context.Context, works func()) error {
+		look := firstLook
 		for {
 			more, err := f.read(ctx)
 			if err != nil {
@@ -79,6 +90,9 @@ func (f *follower) run(ctx context.Context) {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-wake:
+				look = firstLook
+			case <-f.again(look):
+				look = min(2*look, f.poll)
 			}
 		}
 	})
@@ -96,16 +110,16 @@ func (f *follower) read(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	err = besideGeneration(ctx, f.pool, func(tx pgx.Tx, current generation, building *generation) error {
+		if err := f.locate(ctx, tx); err != nil {
+			return err
+		}
 		if more, err = f.follow(ctx, tx, current); more || err != nil {
 			return err
 		}
 		more, err = f.prepare(ctx, tx, building)
 		return err
 	})
-	if errors.Is(err, errNoGeneration) {
-		return false, nil // not a fault: the first projector is still to come
-	}
-	return more, err
+	return more, unlessNone(err)
 }
 
 // follow takes the next chunk of the current generation.
@@ -229,7 +243,9 @@ func (c *cache) holds(ctx context.Context, tx pgx.Tx) (checkpoint int64, holds b
 
 // reached puts a cache that has read everything into service.
 func (f *follower) reached(c *cache) {
-	f.fit()
+	if f.isAll(c) {
+		f.fit()
+	}
 	if c.complete.Swap(true) {
 		return
 	}

@@ -21,6 +21,14 @@ type generation struct {
 // projector has never run here.
 var errNoGeneration = errors.New("there is no projection yet")
 
+// unlessNone takes it for no fault that there is no projection: the first projector is still to come.
+func unlessNone(err error) error {
+	if errors.Is(err, errNoGeneration) {
+		return nil
+	}
+	return err
+}
+
 // The states of a generation that this package knows. There is at most one generation in each.
 const (
 	stateCurrent  = "current"
@@ -89,4 +97,23 @@ func readCheckpoint(ctx context.Context, tx pgx.Tx) (position int64, err error) 
 		return 0, fmt.Errorf("read the checkpoint: %w", err)
 	}
 	return position, nil
+}
+
+// projected is how far a projection is.
+type projected struct {
+	generation generation
+	checkpoint int64
+}
+
+// readProjected asks a database how far the projection in service is; nil when there is none yet.
+func readProjected(ctx context.Context, pool *pgxpool.Pool) (now *projected, err error) {
+	err = inGeneration(ctx, pool, func(tx pgx.Tx, g generation) error {
+		checkpoint, err := readCheckpoint(ctx, tx)
+		now = &projected{g, checkpoint}
+		return err
+	})
+	if err != nil {
+		return nil, unlessNone(err)
+	}
+	return now, nil
 }

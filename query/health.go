@@ -2,12 +2,9 @@ package query
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -77,13 +74,13 @@ func (s *Server) check(ctx context.Context) (checks map[string]health, cache cac
 	}
 	var group sync.WaitGroup
 	group.Go(func() {
-		checkpoint, err := s.projected(ctx)
+		now, err := readProjected(ctx, s.pool)
 		database := health{OK: err == nil}
 		if err != nil {
 			database.Detail = "the database does not answer" // the error itself names hosts and users
 		}
 		report("database", database)
-		cache = s.follower.health(checkpoint)
+		cache = s.follower.health(now)
 	})
 	for name, check := range s.o.Checks {
 		group.Go(func() {
@@ -98,39 +95,31 @@ func (s *Server) check(ctx context.Context) (checks map[string]health, cache cac
 	return checks, cache
 }
 
-// projected asks the database how far the projection is; nil when there is none yet.
-func (s *Server) projected(ctx context.Context) (checkpoint *int64, err error) {
-	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
-		position, err := readCheckpoint(ctx, tx)
-		checkpoint = &position
-		return err
-	})
-	if errors.Is(err, errNoGeneration) {
-		return nil, nil
+// health judges the cache against how far the projection is, which is nil when it is not known.
+func (f *follower) health(now *projected) cacheHealth {
+	unknown := ""
+	if f.primary != nil {
+		if now = f.primary.projected.Load(); now == nil {
+			unknown = "the primary does not answer, so nobody knows how far the standby is behind"
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return checkpoint, nil
-}
-
-// health judges the cache against the checkpoint, which is nil when it is not known.
-func (f *follower) health(checkpoint *int64) cacheHealth {
 	c := f.serving.Load()
 	orders, _ := c.size()
 	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, Position: c.position.Load()}
-	if checkpoint != nil {
-		lag := f.lag(*checkpoint)
+	if now != nil {
+		lag := f.lag(now.checkpoint)
 		h.Lag = &lag
 	}
 	at := f.fitAt.Load()
 	switch {
 	case !h.CaughtUp:
 		h.Detail = "the orders are still being read from the database"
+	case at == nil:
+		h.Detail = "the standby has not shown yet what the primary has projected"
 	case time.Since(*at) > maxBehind:
 		h.Detail = "the cache has not reached the end of the projection for a while"
 	default:
-		h.OK = true
+		h.OK, h.Detail = true, unknown
 	}
 	return h
 }

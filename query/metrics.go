@@ -40,7 +40,7 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 			return float64(f.serving.Load().position.Load())
 		}),
 		gauge("lag_messages", "Messages that were projected and not yet read by the cache, when it last looked.", func() float64 {
-			return float64(f.lag(f.checkpoint.Load()))
+			return float64(f.lag(f.newest()))
 		}),
 		gauge("lag_seconds", "How long ago the cache that answers last had all that was projected; since the start, when it never had.", func() float64 {
 			if at := f.fitAt.Load(); at != nil {

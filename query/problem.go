@@ -66,10 +66,10 @@ func databaseAway(err error) bool {
 	}
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch refused.Code[:min(2, len(refused.Code))] {
-		case "08", "53", "57", "58": // connection, resources, shutdown or cancelled, disk
+		case "08", "40", "53", "57", "58": // connection, taken back (by a standby that goes on, too), resources, shutdown or cancelled, disk
 			return true
 		}
-		return false
+		return refused.Code == "25006" // read-only, as a standby is that was the primary
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

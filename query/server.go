@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ type Options struct {
 	Log     *slog.Logger         // nil discards
 	Metrics *prometheus.Registry // what /metrics shows and this stage adds to; nil is one of its own
 	Trace   *trace.Tracer        // nil tells nobody
+	// Primary is the database that is projected into, where the one that orders are read from is a standby of it. It is listened
+	// to and asked how far it is, and operators' requests are answered from there. Nil: there is no standby.
+	Primary *pgxpool.Pool
 	// Tokens open the operator's paths to who sends one; none keeps them shut to everybody. Names and
 	// secrets are not empty, and each is there once.
 	Tokens []Token
@@ -52,7 +56,8 @@ type Options struct {
 
 // Server is the stage. Make it with New.
 type Server struct {
-	pool     *pgxpool.Pool
+	pool     *pgxpool.Pool // where orders are read
+	primary  *pgxpool.Pool // what operators' requests are answered from; may be the same
 	o        Options
 	log      *slog.Logger
 	site     *static.Site
@@ -75,7 +80,8 @@ type Server struct {
 }
 
 // New checks the options and returns a server that reads from pool, of which it needs two connections and
-// one more per request for the operator or the balance, and as many as maxTracks for searches. It connects to nothing yet.
+// one more per request for the operator or the balance, and as many as maxTracks for searches. With a primary of its own,
+// that needs two connections and those of the operator. It connects to nothing yet.
 func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	var problems []error
 	if o.Poll < 0 {
@@ -95,9 +101,9 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{pool: pool, o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), feed: newFeed(),
+	s := &Server{pool: pool, primary: cmp.Or(o.Primary, pool), o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), feed: newFeed(),
 		pages: semaphore.NewWeighted(maxPages), tracks: semaphore.NewWeighted(maxTracks)}
-	s.follower = newFollower(pool, s.log, o.Poll)
+	s.follower = newFollower(pool, o.Primary, s.log, o.Poll)
 	s.follower.trace = o.Trace
 	s.starts = make(chan func(context.Context), maxErrands)
 	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)

@@ -102,7 +102,7 @@ limit 1`
 func (s *Server) inService(ctx context.Context) (name, schema string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, g generation) error {
+	err = inGeneration(ctx, s.primary, func(tx pgx.Tx, g generation) error {
 		name = g.name
 		err := tx.QueryRow(ctx, readSchemaInForceSQL).Scan(&schema)
 		if errors.Is(err, pgx.ErrNoRows) {

@@ -46,7 +46,7 @@ func (s *Server) findTracks(ctx context.Context, track string) (found []orderLin
 	}
 	defer s.tracks.Release(1)
 	var uids []string
-	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
 		rows, err := tx.Query(ctx, findTracksSQL, track, tracksOnPage+1)
 		if err == nil {
 			uids, err = pgx.CollectRows(rows, pgx.RowTo[string])

@@ -16,6 +16,7 @@ import (
 type serveCommand struct {
 	dataFlags
 	databaseFlags
+	ReadDatabaseURL string `name:"read-database-url" env:"ORDERBOX_READ_DATABASE_URL" help:"Where orders are read from, if not from the database itself: a hot standby of it. With target_session_attrs=prefer-standby and both hosts, from the primary while that is away." placeholder:"URL"`
 	brokerFlags
 	webFlags
 	tlsFlags
@@ -58,7 +59,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		ingest:      slices.Contains(c.Stages, "ingest"),
 		projector:   slices.Contains(c.Stages, "projector"),
 		query:       slices.Contains(c.Stages, "query"),
-		databaseURL: c.DatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log, drain: c.Drain,
+		databaseURL: c.DatabaseURL, readURL: c.ReadDatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log, drain: c.Drain,
 	}
 	if st.tls, err = c.config(log); err != nil {
 		return err

@@ -35,6 +35,7 @@ const (
 	ingestConns    = 2 // an append, and the auditor's question; for each source
 	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
 	queryConns     = 8 // the follower's and the listener's, and operators' requests
+	readConns      = 4 // of a standby: the follower's, searches, and readiness
 	watchConns     = 2 // what never came, and what is pending
 	operatorConns  = 2 // operators' decisions, which may wait for appenders
 	tryConns       = 4 // while there is a dry run: what writes, what reads ahead, and what compares
@@ -56,6 +57,7 @@ type stages struct {
 	ingest, projector, query bool
 
 	databaseURL string
+	readURL     string // of a standby that orders are read from; empty for none
 	broker      brokerFlags
 	tokens      []query.Token // of operators
 	listener    net.Listener  // for query, or without it for what measures; nil is none
@@ -129,28 +131,46 @@ func (s *stages) closePools() {
 	}
 }
 
-// waitForDatabase returns nil when the database is there and has the tables. While it is away it waits;
-// when it was never migrated, that is an error.
+// waitForDatabase returns nil when the database is there and has the tables, or a standby of it is and has, which is all that
+// lookups need. While it is away it waits; when it was never migrated, that is an error.
 func (s *stages) waitForDatabase(ctx context.Context) error {
-	pool, err := sql.Open(ctx, s.databaseURL, "orderbox start", 1)
-	if err != nil {
-		return err
+	urls := []string{s.databaseURL}
+	if s.query && s.readURL != "" {
+		urls = []string{s.readURL, s.databaseURL}
 	}
-	defer pool.Close()
+	var pools []*pgxpool.Pool
+	for _, url := range urls {
+		pool, err := sql.Open(ctx, url, "orderbox start", 1)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		pools = append(pools, pool)
+	}
 	var unfit error
-	retry.Forever(ctx, s.log, "connect to the database", func(ctx context.Context, _ func()) error {
-		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-		defer cancel()
-		err := sql.CheckVersion(ctx, pool)
+	retry.Forever(ctx, s.log, "connect to the database", func(ctx context.Context, _ func()) (err error) {
+		for _, pool := range pools {
+			if err = checkVersion(ctx, pool); err == nil {
+				return nil
+			}
+		}
+		// A standby may show a moment later that the primary, which comes last, was migrated.
 		if errors.Is(err, sql.ErrNotMigrated) || errors.Is(err, sql.ErrEncoding) {
 			unfit, err = err, nil
-		}
-		if err != nil {
-			pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
 		}
 		return err
 	})
 	return unfit
+}
+
+func checkVersion(ctx context.Context, pool *pgxpool.Pool) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	err := sql.CheckVersion(ctx, pool)
+	if err != nil {
+		pool.Reset() // a connection keeps what was wrong when it was made, such as a setting of its role
+	}
+	return err
 }
 
 func (s *stages) startIngest(ctx context.Context, g *errgroup.Group) error {
@@ -236,11 +256,18 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	read, primary := pool, (*pgxpool.Pool)(nil)
+	if s.readURL != "" {
+		primary = pool
+		if read, err = s.openAt(ctx, s.readURL, "read", readConns); err != nil {
+			return err
+		}
+	}
 	missing, err := s.startWatching(answering, g)
 	if err != nil {
 		return err
 	}
-	options := query.Options{Log: s.log, Metrics: s.registry, Trace: s.trace, Tokens: s.tokens, Checks: s.checks,
+	options := query.Options{Log: s.log, Metrics: s.registry, Trace: s.trace, Primary: primary, Tokens: s.tokens, Checks: s.checks,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			messages, gaps := missing.settled()
@@ -253,10 +280,11 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err := s.offerOperator(ctx, &options); err != nil {
 		return err
 	}
-	stage, err := query.New(pool, options)
+	stage, err := query.New(read, options)
 	if err != nil {
 		return err
 	}
+	s.roles["query"] = stage.Role
 	g.Go(func() error { return stage.Run(answering) })
 	s.answers.Store(stage)
 	server := stage.HTTPServer()
@@ -268,7 +296,7 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 
 // says is what each stage does right now.
 func (s *stages) says() map[string]string {
-	roles := map[string]string{"query": "answering"}
+	roles := make(map[string]string, len(s.roles))
 	for stage, role := range s.roles {
 		roles[stage] = role()
 	}
@@ -312,7 +340,11 @@ func (s *stages) offerOperator(ctx context.Context, o *query.Options) error {
 
 // open makes a stage's pool, to be closed when all stages have ended.
 func (s *stages) open(ctx context.Context, stage string, conns int32) (*pgxpool.Pool, error) {
-	pool, err := sql.Open(ctx, s.databaseURL, "orderbox "+stage, conns)
+	return s.openAt(ctx, s.databaseURL, stage, conns)
+}
+
+func (s *stages) openAt(ctx context.Context, url, stage string, conns int32) (*pgxpool.Pool, error) {
+	pool, err := sql.Open(ctx, url, "orderbox "+stage, conns)
 	if err == nil {
 		s.pools = append(s.pools, pool)
 	}

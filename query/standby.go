@@ -1,0 +1,115 @@
+package query
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"orderbox/internal/retry"
+)
+
+const (
+	// firstLook is after how long a standby is asked again for what the primary has announced, and the standby does not show yet.
+	// It is asked after twice as long then, and so on, up to the poll interval.
+	firstLook = 2 * time.Millisecond
+	// primaryTimeout is how long the primary has to say how far it is.
+	primaryTimeout = 2 * time.Second
+)
+
+// primary is what a follower that reads from a standby has to do with the primary. Nobody listens at a standby, so the
+// primary is who announces what is new, a moment before the standby shows it; and how far the standby is behind only the
+// primary knows. While it is away the follower goes on with what the standby has.
+type primary struct {
+	pool *pgxpool.Pool
+	// projected is how far the primary was when it was last asked; nil while it does not answer.
+	projected atomic.Pointer[projected]
+	standby   atomic.Bool // the follower does read from a standby, and not from a primary in its stead
+}
+
+// watch keeps projected up to date until ctx ends.
+func (f *follower) watch(ctx context.Context) {
+	p := f.primary
+	retry.Forever(ctx, f.log, "ask the primary how far it is", func(ctx context.Context, works func()) error {
+		for {
+			now, err := p.ask(ctx)
+			p.projected.Store(now)
+			if err != nil {
+				p.pool.Reset() // another server may be the primary now
+				return err
+			}
+			works()
+			if err := retry.Wait(ctx, f.poll); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// ask returns nil without an error when there is no projection yet.
+func (p *primary) ask(ctx context.Context) (*projected, error) {
+	ctx, cancel := context.WithTimeout(ctx, primaryTimeout)
+	defer cancel()
+	return readProjected(ctx, p.pool)
+}
+
+const inRecoverySQL = `select pg_is_in_recovery()`
+
+// locate finds out whom the follower reads from, which may have been promoted, or be the primary in the stead of a standby
+// that is away.
+func (f *follower) locate(ctx context.Context, tx pgx.Tx) error {
+	if f.primary == nil {
+		return nil
+	}
+	var standby bool
+	if err := tx.QueryRow(ctx, inRecoverySQL).Scan(&standby); err != nil {
+		return err
+	}
+	if f.primary.standby.Swap(standby) != standby {
+		f.log.Info("orders are read from another kind of server now", "standby", standby)
+	}
+	return nil
+}
+
+// again is for the next look at a standby, which may show by then what was announced; never where there is none.
+func (f *follower) again(after time.Duration) <-chan time.Time {
+	if f.primary == nil {
+		return nil
+	}
+	return time.After(after)
+}
+
+// newest is the checkpoint that there is, as far as anybody says: as the follower last read it, or as the primary did.
+func (f *follower) newest() int64 {
+	if f.primary != nil {
+		if now := f.primary.projected.Load(); now != nil {
+			return now.checkpoint
+		}
+	}
+	return f.checkpoint.Load()
+}
+
+// isAll says whether a cache that has all that the database shows has all there is, as far as anybody says.
+func (f *follower) isAll(c *cache) bool {
+	if f.primary == nil {
+		return true
+	}
+	now := f.primary.projected.Load()
+	return now == nil || now.generation == c.generation && now.checkpoint <= c.position.Load()
+}
+
+// Role says what the stage does, and of a follower that is to read from a standby whether it does. It may be called
+// concurrently.
+func (s *Server) Role() string {
+	p := s.follower.primary
+	switch {
+	case p == nil || s.follower.fitAt.Load() == nil:
+		return "answering"
+	case p.standby.Load():
+		return "answering from a standby"
+	default:
+		return "answering from the primary"
+	}
+}
