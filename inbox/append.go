@@ -57,6 +57,9 @@ func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err
 	} else {
 		stored, err = b.append(ctx, args)
 	}
+	if err == nil && stored == 0 {
+		err = b.confirm(ctx)
+	}
 	if err != nil {
 		// Connections keep what was wrong when they were made: a setting of the role, a server that is no longer
 		// the primary. The next attempt has new ones.
@@ -75,6 +78,17 @@ func (b *Inbox) append(ctx context.Context, args []any) (stored int, err error) 
 		tag, err = b.pool.Exec(ctx, appendMissingSQL, args...)
 	}
 	return int(tag.RowsAffected()), err
+}
+
+// Only a transaction that has written something waits for the disk and for the standby.
+const confirmSQL = `select pg_logical_emit_message(true, 'orderbox', '')`
+
+// confirm returns when all that was committed before is as safe as a commit makes it. It is for messages that were there
+// already: whoever appended them may have been cut off, or have given up, while it waited for a synchronous standby, and then
+// they are in the log of the primary alone.
+func (b *Inbox) confirm(ctx context.Context) error {
+	_, err := b.pool.Exec(ctx, confirmSQL)
+	return err
 }
 
 const preparePartitionsSQL = `select prepare_inbox_partitions($1)`
