@@ -38,7 +38,7 @@ func openStream(o Options, clientID string, lose func()) (conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), o.ConnectWait)
+	ctx, cancel := context.WithTimeout(context.Background(), requestWait) // while they choose a leader nobody answers
 	defer cancel()
 	if _, err := stream.Open(ctx, nc, js, at); err != nil {
 		nc.Close()

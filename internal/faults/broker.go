@@ -19,10 +19,10 @@ import (
 )
 
 // startBrokers starts the nodes of the broker and returns when it takes a session.
-func (w *World) startBrokers(ctx context.Context, count int, synced bool) error {
+func (w *World) startBrokers(ctx context.Context, count int, synced bool, newNode func(n, count int, synced bool) (*server, error)) error {
 	var urls []string
 	for n := range count {
-		broker, err := w.newBroker(n, count, synced)
+		broker, err := newNode(n, count, synced)
 		if err != nil {
 			return err
 		}
@@ -71,6 +71,7 @@ func (w *World) newBroker(n, count int, synced bool) (*server, error) {
 			"--cluster", "nats://0.0.0.0:6222", "--no_advertise", "--routes", strings.Join(routes, ","))
 		broker.links = append(broker.links, link{w.peerLink, peerName(n), Broker})
 		broker.ready = func(ctx context.Context) error { return waitForNode(ctx, broker) }
+		broker.role = broker.stanRole
 	}
 	broker.options = []testcontainers.ContainerCustomizer{testcontainers.WithCmd(options...)}
 	return broker, nil
@@ -92,7 +93,7 @@ func (w *World) brokersInside() (urls []string) {
 
 // openSession opens and closes a session with the broker, as soon as it takes one.
 func (w *World) openSession(ctx context.Context) error {
-	p, err := publisher.New(publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Channel: w.Channel, ConnectWait: startTimeout})
+	p, err := publisher.New(publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Stream: w.Stream, Channel: w.Channel, ConnectWait: startTimeout})
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func waitForNode(ctx context.Context, broker *server) error {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		role, err := roleOf(ctx, broker)
+		role, err := broker.role(ctx)
 		if role == leader || role == follower {
 			return nil
 		}
@@ -123,23 +124,28 @@ const (
 	follower = "Follower"
 )
 
-// roleOf asks a node of a cluster what it takes itself for.
-func roleOf(ctx context.Context, broker *server) (string, error) {
+// stanRole is what a node of a STAN cluster takes itself for.
+func (s *server) stanRole(ctx context.Context) (string, error) {
+	var said struct{ Role string }
+	err := s.ask(ctx, "/streaming/serverz", &said)
+	return said.Role, err
+}
+
+// ask asks a broker's monitoring port.
+func (s *server) ask(ctx context.Context, path string, said any) error {
 	const answerTimeout = time.Second // one that is paused gives none
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+broker.ports[1].address()+"/streaming/serverz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ports[1].address()+path, nil)
 	if err != nil {
-		return "", err
+		return err
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer answer.Body.Close()
-	var said struct{ Role string }
-	err = json.NewDecoder(answer.Body).Decode(&said)
-	return said.Role, err
+	return json.NewDecoder(answer.Body).Decode(said)
 }
 
 // Leader returns which broker of a cluster leads it. There is none while they elect one, and for a moment
@@ -148,7 +154,7 @@ func roleOf(ctx context.Context, broker *server) (string, error) {
 func (w *World) Leader(ctx context.Context) (n int, err error) {
 	var leaders []int
 	for n, broker := range w.brokers {
-		if role, err := roleOf(ctx, broker); err == nil && role == leader {
+		if role, err := broker.role(ctx); err == nil && role == leader {
 			leaders = append(leaders, n)
 		}
 	}

@@ -43,7 +43,8 @@ type server struct {
 	front   *testcontainers.DockerNetwork
 	options []testcontainers.ContainerCustomizer
 	modify  func(*container.HostConfig)
-	ready   func(context.Context) error // returns when it takes connections; nil does not wait
+	ready   func(context.Context) error           // returns when it takes connections; nil does not wait
+	role    func(context.Context) (string, error) // of a node of a cluster
 
 	container testcontainers.Container
 }
@@ -165,7 +166,7 @@ func (w *World) newService(n int) (*server, error) {
 			testcontainers.WithEnv(map[string]string{
 				"ORDERBOX_DATABASE_URL": seen.String(),
 				"ORDERBOX_NATS_URL":     strings.Join(w.brokersInside(), ","), "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
-				"ORDERBOX_CLIENT_ID": name, "ORDERBOX_LISTEN": "0.0.0.0:8080",
+				"ORDERBOX_CLIENT_ID": name, "ORDERBOX_LISTEN": "0.0.0.0:8080", "ORDERBOX_SOURCE": w.source(), "ORDERBOX_STREAM": streamName,
 			}),
 			testcontainers.WithConfigModifier(func(config *container.Config) { config.User = "65532:65532" }),
 		},

@@ -31,8 +31,10 @@ const (
 type Options struct {
 	// Services is how many replicas of the service there are, 1 when 0.
 	Services int
-	// Brokers is how many nodes the broker has, 1 when 0. Several are a cluster.
+	// Brokers is how many nodes STAN has, 1 when 0. Several are a cluster.
 	Brokers int
+	// Streams is how many nodes JetStream has; the services receive from it instead of STAN.
+	Streams int
 	// Unsynced has broker and database leave the writing to the disk to the system. Only a crash of the whole
 	// machine, which no fault here is, would show the difference; a long run has no time for a slow disk.
 	Unsynced bool
@@ -40,9 +42,9 @@ type Options struct {
 
 // World is a broker or a cluster of them, a database and the services between them. Make it with NewWorld.
 type World struct {
-	// BrokerURL, Cluster and Channel are what a publisher needs. The URL is several, with commas between them,
-	// where the broker is a cluster.
-	BrokerURL, Cluster, Channel string
+	// BrokerURL, Cluster, or Stream where the broker is JetStream, and Channel are what a publisher needs. The URL is
+	// several, with commas between them, where the broker is a cluster.
+	BrokerURL, Cluster, Stream, Channel string
 
 	binary string
 	images testservers.Images
@@ -89,7 +91,13 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 	}
 
 	var servers errgroup.Group
-	servers.Go(func() error { return w.startBrokers(ctx, max(o.Brokers, 1), !o.Unsynced) })
+	servers.Go(func() error {
+		if o.Streams > 0 {
+			w.Stream = streamName
+			return w.startBrokers(ctx, o.Streams, !o.Unsynced, w.newStream)
+		}
+		return w.startBrokers(ctx, max(o.Brokers, 1), !o.Unsynced, w.newBroker)
+	})
 	servers.Go(func() error { return w.startDatabase(ctx, !o.Unsynced) })
 	if err := servers.Wait(); err != nil {
 		return fmt.Errorf("start the servers: %w", err)
