@@ -231,7 +231,7 @@ func TestStagesRunApart(t *testing.T) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
-	flags := brokerFlags{sourceFlags: sourceFlags{Sources: []string{"stan"}}, NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: channel}
+	flags := brokerFlags{channelFlags: channelFlags{sourceFlags: sourceFlags{Sources: []string{"stan"}}, NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel}, ClientID: channel}
 	for _, s := range []*stages{{ingest: true, listener: measuring}, {projector: true}, {query: true, listener: listener}} {
 		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
 		group.Go(func() {

@@ -44,18 +44,24 @@ func (f sourceFlags) stream(source string) string {
 	return ""
 }
 
-type brokerFlags struct {
+// channelFlags name a channel of a broker's, or one of each of two.
+type channelFlags struct {
 	sourceFlags
 	NATSURL   string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
 	StreamURL string `name:"stream-url" env:"ORDERBOX_STREAM_URL" help:"NATS server with the stream, or several with commas, where it is another one than STAN's." placeholder:"URL"`
 	Cluster   string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
 	Channel   string `env:"ORDERBOX_CHANNEL" default:"orders" help:"Channel the orders arrive on. Default: ${default}." placeholder:"NAME"`
 	natstls.Files
+}
+
+// brokerFlags are for who receives.
+type brokerFlags struct {
+	channelFlags
 	ClientID string `name:"client-id" env:"ORDERBOX_CLIENT_ID" help:"Tells this replica from others; must stay the same when it is started again. Default: orderbox-HOSTNAME." placeholder:"ID"`
 }
 
 // url is where a source is.
-func (f brokerFlags) url(source string) string {
+func (f channelFlags) url(source string) string {
 	if source == inbox.SourceJetStream {
 		return cmp.Or(f.StreamURL, f.NATSURL)
 	}

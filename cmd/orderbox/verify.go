@@ -15,6 +15,8 @@ import (
 type verifyCommand struct {
 	dataFlags
 	databaseFlags
+	channelFlags
+	Broker bool   `help:"Ask the broker what it has, and name what of it the log lacks."`
 	Deep   bool   `help:"Project the whole log once more on the side, and compare row by row and answer by answer."`
 	Repair bool   `help:"With --deep: put right what differs, if it is of at most a thousand messages."`
 	URL    string `env:"ORDERBOX_URL" help:"With --deep: the service whose answers to compare." placeholder:"URL"`
@@ -28,12 +30,16 @@ names what is wrong when a law does not hold. Gaps, messages that the broker num
 and are no failure: nobody has acknowledged them. The fingerprint is the same wherever the same messages were projected in
 the same order, and another one where any row differs: entries, schema, and a hash of every row.
 
+With --broker the log is compared with what the broker has. So what the log lost at its end is found as well, after a
+fail-over to a standby that lagged: nothing there says that there was more. Ingest asks the broker for it again by itself.
+
 With --deep the projector's own code projects the log again, by the rules in service: it must come to the same rows, and
 the service must answer with them.
 
 Examples:
   orderbox verify
   orderbox verify --deep
+  orderbox verify --broker --nats-url nats://broker:4222
   orderbox verify --json | jq .fingerprint`
 }
 
@@ -45,8 +51,9 @@ var (
 // verified is the report as JSON. The fingerprint is taken after it, and says itself of which position.
 type verified struct {
 	verify.Report
-	Fingerprint verify.Print `json:"fingerprint"`
-	Deep        *deepReport  `json:"deep,omitempty"`
+	Fingerprint verify.Print    `json:"fingerprint"`
+	Brokers     []verify.Broker `json:"brokers,omitempty"`
+	Deep        *deepReport     `json:"deep,omitempty"`
 }
 
 // Run checks and reports.
@@ -68,6 +75,11 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 		return cli.Try(err, "check that the database of --database-url is up and migrated")
 	}
 	full := verified{Report: report, Fingerprint: fingerprint}
+	if c.Broker {
+		if full.Brokers, err = c.compareBrokers(ctx, pool); err != nil {
+			return err
+		}
+	}
 	if c.Deep {
 		if full.Deep, err = c.deep(ctx, s, pool); err != nil {
 			return err
@@ -83,6 +95,8 @@ func (c *verifyCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	case len(report.Broken) > 0:
 		return cli.Try(errLawBroken, "keep the database as it is and look at the positions named above")
+	case full.lacks():
+		return cli.Try(errLacking, "let ingest run: it asks the broker for these again by itself, within two minutes of its start and every ten minutes at most; then verify again")
 	case full.Deep != nil && full.Deep.Repaired > 0:
 		return nil
 	case full.Deep != nil && !full.Deep.sound():
@@ -110,6 +124,7 @@ func printReport(w io.Writer, r verified) error {
 	for _, g := range r.GapRanges {
 		line("  channel %s, epoch %d, sequences %d to %d never came", g.Channel, g.Epoch, g.From, g.To)
 	}
+	printBrokers(line, r.Brokers)
 	line("fingerprint   %s", r.Fingerprint)
 	for _, f := range r.Broken {
 		fmt.Fprint(w, cli.Paint(w, cli.Red, fmt.Sprintf("law %d is broken:", f.Law)))

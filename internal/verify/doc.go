@@ -4,7 +4,8 @@
 // In: the log, the generation of the projection that is in service, and the catalogue's privileges; by
 // SQL alone, in one snapshot. Out: a balance, and a finding for each law that does not hold (Check); a
 // line that is the same wherever the same messages were projected in the same order (Fingerprint); what would
-// change if another generation took the place of the one in service (Compare).
+// change if another generation took the place of the one in service (Compare); and what the log lacks of what a broker
+// says that it has (CheckBroker), for nothing in a log that lost its end says so.
 //
 // Laws checked here, by their numbers in the design: 2 (the service may only add to the inbox and read
 // it), 3 (one message, one fate), 4 (an order is whole, and a dead letter is resolved, discarded, counted and found
