@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -108,6 +109,73 @@ func TestAnyStampIsStored(t *testing.T) {
 	}
 	if partitions != 3 {
 		t.Errorf("the messages lie in %d partitions, want this month's, the next one's and the catch-all", partitions)
+	}
+}
+
+// Months have partitions before they begin, and one that lacks its own gets it with what came for it meanwhile: after a
+// long silence, or a clock that was wrong.
+func TestEveryMonthHasItsPartitionAhead(t *testing.T) {
+	t.Parallel()
+	db := testservers.Database(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 2), testservers.Open(t, db.AdminURL, 1)
+	month := func(ahead int) time.Time {
+		now := time.Now().UTC()
+		return time.Date(now.Year(), now.Month()+time.Month(ahead), 1, 0, 0, 0, 0, time.UTC)
+	}
+	name := func(ahead int) string { return month(ahead).Format("inbox_2006_01") }
+	lies := func(m inbox.Message) (partition string) {
+		t.Helper()
+		const liesSQL = `select tableoid::regclass::text from inbox where sequence = $1`
+		if err := admin.QueryRow(t.Context(), liesSQL, m.Sequence).Scan(&partition); err != nil {
+			t.Fatal(err)
+		}
+		return partition
+	}
+	at := func(sequence int64, ahead int) inbox.Message {
+		m := message(sequence, "x")
+		m.StampedAt = month(ahead).Add(time.Hour)
+		return m
+	}
+	box := inbox.New(pool, nil)
+	for ahead := range 3 {
+		m := at(int64(ahead+1), ahead)
+		mustAppend(t, box, m)
+		if got := lies(m); got != name(ahead) {
+			t.Errorf("a message of %s lies in %s", name(ahead), got)
+		}
+	}
+	far := at(4, 3)
+	mustAppend(t, box, far)
+	if got := lies(far); got != "inbox_other" {
+		t.Errorf("a message of %s lies in %s", name(3), got)
+	}
+
+	// As after a silence of months, with messages that came before anything could be prepared.
+	for ahead := range 3 {
+		const dropSQL = `
+			begin;
+			alter table inbox detach partition %[1]s;
+			insert into inbox (source, channel, sequence, stamped_at, payload) select source, channel, sequence, stamped_at, payload from %[1]s;
+			drop table %[1]s;
+			commit`
+		if _, err := admin.Exec(t.Context(), fmt.Sprintf(dropSQL, name(ahead)), pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := lies(at(1, 0)); got != "inbox_other" {
+		t.Fatalf("it lies in %s", got)
+	}
+	mustAppend(t, inbox.New(pool, nil), at(5, 0)) // a service that was started
+	for sequence, ahead := range map[int64]int{1: 0, 2: 1, 3: 2, 5: 0} {
+		if got := lies(at(sequence, ahead)); got != name(ahead) {
+			t.Errorf("message %d of %s lies in %s", sequence, name(ahead), got)
+		}
+	}
+	if stored := mustAppend(t, box, at(1, 0), at(2, 1)); stored != 0 {
+		t.Errorf("%d are new, that were moved", stored)
+	}
+	if n := len(mustRead(t, box, 0, 100, 1<<20)); n != 5 {
+		t.Errorf("the log has %d messages", n)
 	}
 }
 

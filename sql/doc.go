@@ -10,6 +10,7 @@
 //	copies                            inbox         verify                        for good: append-only
 //	decisions                         inbox         projector, query, verify      for good: append-only
 //	schemas                           inbox         projector, query, verify      for good: append-only
+//	detached                          archive       inbox, projector, verify      for good, until it is restored
 //	generations                       projector     query, verify                 rebuilt from the log
 //	reasons, checkpoint, orders,      projector     query, verify                 rebuilt from the log
 //	deliveries, payments, items,

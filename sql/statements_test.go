@@ -21,11 +21,12 @@ func TestMain(m *testing.M) { testservers.Main(m) }
 
 // The packages whose statements are tried, and as which of the roles they run.
 var statementsOf = map[string]func(testservers.DB) string{
-	"../inbox":           func(db testservers.DB) string { return db.ServiceURL },
-	"../projector":       func(db testservers.DB) string { return db.ServiceURL },
-	"../query":           func(db testservers.DB) string { return db.ReaderURL },
-	"../internal/trace":  func(db testservers.DB) string { return db.ReaderURL },
-	"../internal/verify": func(db testservers.DB) string { return db.ReaderURL },
+	"../inbox":            func(db testservers.DB) string { return db.ServiceURL },
+	"../projector":        func(db testservers.DB) string { return db.ServiceURL },
+	"../query":            func(db testservers.DB) string { return db.ReaderURL },
+	"../internal/archive": func(db testservers.DB) string { return db.AdminURL },
+	"../internal/trace":   func(db testservers.DB) string { return db.ReaderURL },
+	"../internal/verify":  func(db testservers.DB) string { return db.ReaderURL },
 }
 
 // Every statement of the repository is prepared against the migrated database, and explained as the role
