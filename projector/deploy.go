@@ -41,7 +41,7 @@ func (p *Projector) deploy(ctx context.Context, conn *pgx.Conn) (current generat
 			}
 			current, err = createGeneration(ctx, tx, stateCurrent, inForce)
 		case brought && errors.Is(checkWhole(ctx, tx, current), ErrDetached):
-			p.log.Warn("a new version judges from now on, and what it would make of the messages before is not built: partitions of the log were detached. To leave them behind: orderbox replay --without-detached",
+			p.log.Warn("a new version judges from now on, and what it would make of the messages before is not built: partitions of the log were detached. Archived ones come back by orderbox restore, and orderbox replay --without-detached leaves them behind",
 				"schema", p.schema.version, "in_service", current.name)
 			_, err = p.adopt(ctx, tx)
 		case brought:

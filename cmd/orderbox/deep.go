@@ -49,6 +49,9 @@ func (c *verifyCommand) deep(ctx context.Context, s cli.Streams, pool *pgxpool.P
 	}
 	bar := newBar(s, "replay")
 	trial, err := p.Try(ctx, true, func(position, end int64) { bar.show(projector.Progress{Position: position, Head: end}) })
+	if errors.Is(err, projector.ErrDetached) {
+		return nil, cli.Try(err, restoreAdvice(ctx, pool, "orderbox verify alone: it knows what was detached"))
+	}
 	if err != nil {
 		return nil, err
 	}

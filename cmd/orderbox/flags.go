@@ -31,6 +31,17 @@ func (f databaseFlags) check() error {
 	return nil
 }
 
+type adminFlags struct {
+	AdminURL string `name:"admin-url" env:"ORDERBOX_ADMIN_URL" help:"Any database of the same server, as a role that may create roles and databases." placeholder:"URL"`
+}
+
+func (f adminFlags) check() error {
+	if f.AdminURL == "" {
+		return cli.Try(errors.New("no administrator's URL is given"), "set ORDERBOX_ADMIN_URL")
+	}
+	return nil
+}
+
 type sourceFlags struct {
 	Sources []string `name:"source" env:"ORDERBOX_SOURCE" default:"stan" enum:"stan,jetstream" help:"Where messages come from: stan, jetstream, or both while producers move. Default: ${default}." placeholder:"SOURCE"`
 	Stream  string   `env:"ORDERBOX_STREAM" default:"ORDERS" help:"Stream of JetStream. It is made where there is none, with the channel as its subject. Default: ${default}." placeholder:"NAME"`

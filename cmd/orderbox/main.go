@@ -18,6 +18,8 @@ type commands struct {
 	Replay      replayCommand      `cmd:"" help:"Judge the whole log again, beside what is in service."`
 	DeadLetters deadLettersCommand `cmd:"" name:"dead-letters" help:"See what was refused and why, and decide about it."`
 	Verify      verifyCommand      `cmd:"" help:"Check the laws on the live data and print the balance."`
+	Archive     archiveCommand     `cmd:"" help:"Take old months out of the log, into compressed files."`
+	Restore     restoreCommand     `cmd:"" help:"Put archived months back into the log."`
 	Ready       readyCommand       `cmd:"" help:"Ask a running service whether it is fit to serve."`
 	Completion  completionCommand  `cmd:"" help:"Print what makes your shell complete this program's commands and flags."`
 

@@ -14,7 +14,7 @@ import (
 type migrateCommand struct {
 	dataFlags
 	databaseFlags
-	AdminURL       string `name:"admin-url" env:"ORDERBOX_ADMIN_URL" help:"Any database of the same server, as a role that may create roles and databases." placeholder:"URL"`
+	adminFlags
 	ReaderPassword string `name:"reader-password" env:"ORDERBOX_READER_PASSWORD" help:"Lets the role orderbox_reader, which may only read, log in with it." placeholder:"PASSWORD"`
 }
 
@@ -30,11 +30,11 @@ Example:
 
 // Run brings the database to this program's version.
 func (c *migrateCommand) Run(ctx context.Context, s cli.Streams) error {
-	if err := c.check(); err != nil {
+	if err := c.databaseFlags.check(); err != nil {
 		return err
 	}
-	if c.AdminURL == "" {
-		return cli.Try(errors.New("no administrator's URL is given"), "set ORDERBOX_ADMIN_URL")
+	if err := c.adminFlags.check(); err != nil {
+		return err
 	}
 	o, err := migrateOptions(c.AdminURL, c.DatabaseURL)
 	if err != nil {

@@ -87,7 +87,7 @@ func (c *replayCommand) Run(ctx context.Context, s cli.Streams) error {
 		generation, err = p.Order(ctx, c.Adopt, c.WithoutDetached)
 	}
 	if errors.Is(err, projector.ErrDetached) {
-		return cli.Try(err, "--dry-run, which says what would vanish; and --without-detached to leave it behind")
+		return cli.Try(err, restoreAdvice(ctx, pool, "--dry-run, which says what would vanish; and --without-detached to leave it behind"))
 	}
 	if err != nil {
 		return cli.Try(err, "orderbox replay --help")

@@ -100,11 +100,9 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 
-	offer := local.STANOptions{Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log}
-	if slices.Contains(c.Sources, inbox.SourceJetStream) {
-		offer.JetStream = filepath.Join(c.Data, "jetstream")
-	}
-	broker, err := local.StartSTAN(offer)
+	broker, err := local.StartSTAN(local.STANOptions{
+		Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log,
+		JetStream: slices.Contains(c.Sources, inbox.SourceJetStream)})
 	if err != nil {
 		return err
 	}
@@ -113,7 +111,7 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, tokens: tokens,
 		broker:   brokerFlags{channelFlags: channelFlags{sourceFlags: c.sourceFlags, NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel}, ClientID: "orderbox-up"},
 		listener: listener, schema: schema, log: log}
-	if err := c.writeEnv(&st); err != nil {
+	if err := c.writeEnv(&st, postgres.URL("postgres")); err != nil {
 		return err
 	}
 	return c.supervise(ctx, s, postgres, &st)
@@ -132,9 +130,10 @@ func (c *upCommand) migrate(ctx context.Context, postgres *local.Postgres) (data
 }
 
 // writeEnv leaves word for the other commands.
-func (c *upCommand) writeEnv(st *stages) error {
+func (c *upCommand) writeEnv(st *stages, adminURL string) error {
 	return envfile.Write(filepath.Join(c.Data, "env"), []envfile.Pair{
 		{Key: "ORDERBOX_DATABASE_URL", Value: st.databaseURL},
+		{Key: "ORDERBOX_ADMIN_URL", Value: adminURL},
 		{Key: "ORDERBOX_NATS_URL", Value: st.broker.NATSURL},
 		{Key: "ORDERBOX_STAN_CLUSTER", Value: st.broker.Cluster},
 		{Key: "ORDERBOX_CHANNEL", Value: st.broker.Channel},
