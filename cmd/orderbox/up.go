@@ -100,9 +100,11 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 
-	broker, err := local.StartSTAN(local.STANOptions{
-		Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log,
-		JetStream: slices.Contains(c.Sources, inbox.SourceJetStream)})
+	offer := local.STANOptions{Dir: filepath.Join(c.Data, "stan"), Port: c.NATSPort, ClusterID: cluster, Log: log}
+	if slices.Contains(c.Sources, inbox.SourceJetStream) {
+		offer.JetStream = filepath.Join(c.Data, "jetstream")
+	}
+	broker, err := local.StartSTAN(offer)
 	if err != nil {
 		return err
 	}

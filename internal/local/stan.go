@@ -23,8 +23,9 @@ type STANOptions struct {
 	ClusterID string
 	// MaxMessages is how many messages of a channel are kept, the oldest are dropped beyond; 0 keeps all. Tests set it.
 	MaxMessages int
-	// JetStream has the server offer that as well, with its streams in Dir, which is needed for it.
-	JetStream bool
+	// JetStream is the directory of streams, and has the server offer JetStream as well. It must not be within Dir, where
+	// each directory is a channel.
+	JetStream string
 	// Log receives the server's own lines: errors and warnings as such, everything else as debug. Nil
 	// discards.
 	Log *slog.Logger
@@ -80,8 +81,8 @@ func (s *STAN) Stop() { s.server.Shutdown() }
 
 func natsServerOptions(o STANOptions, port int) *natsd.Options {
 	options := &natsd.Options{Host: "127.0.0.1", Port: port, NoSigs: true}
-	if o.JetStream {
-		options.JetStream, options.StoreDir = true, o.Dir
+	if o.JetStream != "" {
+		options.JetStream, options.StoreDir = true, o.JetStream
 		// By default it confirms what it syncs within two minutes.
 		options.SyncAlways = true
 	}

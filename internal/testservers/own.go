@@ -174,7 +174,8 @@ func OwnBroker(tb testing.TB) *OwnedBroker {
 // OwnBrokerKeeping is OwnBroker, dropping the oldest messages of a channel beyond so many.
 func OwnBrokerKeeping(tb testing.TB, messages int) *OwnedBroker {
 	tb.Helper()
-	b := &OwnedBroker{tb: tb, options: local.STANOptions{Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster, MaxMessages: messages, JetStream: true}}
+	b := &OwnedBroker{tb: tb, options: local.STANOptions{
+		Dir: filepath.Join(Dir(tb), "stan"), ClusterID: testCluster, MaxMessages: messages, JetStream: filepath.Join(Dir(tb), "streams")}}
 	b.Start()
 	b.STAN = STAN{URL: b.server.URL(), Cluster: testCluster}
 	u, err := url.Parse(b.URL)
@@ -206,8 +207,10 @@ func (b *OwnedBroker) Stop() { b.server.Stop() }
 func (b *OwnedBroker) Wipe() {
 	b.tb.Helper()
 	b.Stop()
-	if err := os.RemoveAll(b.options.Dir); err != nil {
-		b.tb.Fatalf("wipe the test's STAN store: %v", err)
+	for _, dir := range []string{b.options.Dir, b.options.JetStream} {
+		if err := os.RemoveAll(dir); err != nil {
+			b.tb.Fatalf("wipe the test's broker: %v", err)
+		}
 	}
 	b.Start()
 }
