@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -18,8 +19,8 @@ import (
 )
 
 var (
-	messagesFlag = flag.Int("chaos.messages", 20_000, "how many messages to publish")
-	faultsFlag   = flag.Int("chaos.faults", 8, "how many faults to inject")
+	messagesFlag = flag.Int("chaos.messages", 0, "how many messages to publish; 0 for as many as each test takes")
+	faultsFlag   = flag.Int("chaos.faults", 0, "how many faults to inject; 0 for as many as each test takes")
 	seedFlag     = flag.Uint64("chaos.seed", 0, "what decides messages and faults; 0 chooses one")
 	reportFlag   = flag.String("chaos.report", "", "file to write the report to")
 )
@@ -28,20 +29,34 @@ func TestMain(m *testing.M) { testservers.Main(m) }
 
 // Nothing is lost and nothing doubled, whatever happens: see the package comment.
 func TestChaos(t *testing.T) {
+	playAndJudge(t, faults.Options{}, lone(), 20_000, 8)
+}
+
+// Nothing is lost and nothing doubled when nodes of the broker's cluster are struck, whoever leads it first of all.
+func TestBrokerCluster(t *testing.T) {
+	playAndJudge(t, faults.Options{Brokers: nodes}, clustered(), 5_000, len(clustered()))
+}
+
+// Whichever replica projects, another one takes its place when it is struck, and it never again writes beside it.
+func TestLeadingReplica(t *testing.T) {
+	playAndJudge(t, faults.Options{}, leaders(), 5_000, len(leaders()))
+}
+
+// playAndJudge makes a world, has messages and faults of the deck come, and says what is wrong with the outcome.
+func playAndJudge(t *testing.T, world faults.Options, deck []card, messages, count int) {
+	t.Helper()
+	t.Parallel() // what breaks, waits most of the time
 	seed := *seedFlag
 	for seed == 0 {
 		seed = rand.Uint64N(1_000_000)
 	}
-	command := fmt.Sprintf("go test ./internal/chaos -run TestChaos -count=1 -v -timeout=4h -chaos.messages=%d -chaos.faults=%d -chaos.seed=%d",
-		*messagesFlag, *faultsFlag, seed)
+	messages, count = cmp.Or(*messagesFlag, messages), cmp.Or(*faultsFlag, count)
+	command := fmt.Sprintf("go test ./internal/chaos -run '^%s$' -count=1 -v -timeout=4h -chaos.messages=%d -chaos.faults=%d -chaos.seed=%d",
+		t.Name(), messages, count, seed)
 	t.Logf("seed %d; the same again: %s", seed, command)
-	world := faults.NewWorld(t, faults.Options{Services: replicas, Unsynced: true})
-	r := newRun(t, world, seed, *messagesFlag, *faultsFlag)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d, so far:\n%s", seed, r.schedule())
-		}
-	})
+	world.Services, world.Unsynced = replicas, true
+	r := newRun(t, faults.NewWorld(t, world), deck, seed, messages, count)
+	t.Cleanup(func() { t.Logf("seed %d:\n%s", seed, r.schedule()) })
 	if err := r.play(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -71,10 +86,10 @@ type run struct {
 	published bool // everything, and the broker has told how much that is
 }
 
-func newRun(t *testing.T, world *faults.World, seed uint64, messages, count int) *run {
+func newRun(t *testing.T, world *faults.World, deck []card, seed uint64, messages, count int) *run {
 	t.Helper()
 	found := &problems{tell: t.Log}
-	c := &conductor{world: world, plan: plan(seed, messages, count), problems: found,
+	c := &conductor{world: world, plan: plan(deck, seed, messages, count), problems: found,
 		pool: testservers.Open(t, world.Database().ReaderURL, 2)}
 	c.load = &load{url: world.BrokerURL, cluster: world.Cluster, channel: world.Channel, seed: seed, messages: messages, faults: count,
 		ledger: newLedger(), gate: newGate(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}

@@ -30,6 +30,8 @@ type happened struct {
 	planned
 	began    time.Duration // since the run began
 	together bool          // another one was under way when it began
+	struck   time.Time
+	replaced time.Duration // from then until another one led
 	back     time.Duration // from its end until all was ready and went on
 }
 
@@ -90,21 +92,18 @@ func (c *conductor) run(ctx context.Context) error {
 
 // strike begins a fault, and lets messages through up to the next one.
 func (c *conductor) strike(ctx context.Context, p planned, next int64) error {
-	key := fmt.Sprint(p.Target, p.N)
-	if c.targets[key] == nil {
-		c.targets[key] = new(sync.Mutex)
-	}
 	c.slots <- struct{}{}
-	c.targets[key].Lock()
+	unlock, err := c.claim(ctx, &p)
 	release := func() {
-		c.targets[key].Unlock()
+		unlock()
 		<-c.slots
 	}
-	if p.Kind == faults.Wipe {
-		if err := c.endEpoch(ctx); err != nil {
-			release()
-			return err
-		}
+	if err == nil && p.Kind == faults.Wipe {
+		err = c.endEpoch(ctx)
+	}
+	if err != nil {
+		release()
+		return err
 	}
 	h := happened{planned: p, began: time.Since(c.began), together: c.underWay.Add(1) > 1}
 	if silences(p.Fault) {
@@ -119,6 +118,7 @@ func (c *conductor) strike(ctx context.Context, p planned, next int64) error {
 		release()
 		return err
 	}
+	h.struck = time.Now()
 	c.load.gate.open(next)
 	c.running.Go(func() {
 		defer release()
@@ -127,9 +127,32 @@ func (c *conductor) strike(ctx context.Context, p planned, next int64) error {
 	return nil
 }
 
+// claim finds out whom a fault strikes, and keeps other faults off. That may take until one before it is over, and
+// then it may be another one.
+func (c *conductor) claim(ctx context.Context, p *planned) (unlock func(), err error) {
+	for {
+		if err := c.choose(ctx, p); err != nil {
+			return func() {}, err
+		}
+		key := fmt.Sprint(p.Target, p.N)
+		if c.targets[key] == nil {
+			c.targets[key] = new(sync.Mutex)
+		}
+		target, chosen := c.targets[key], p.N
+		target.Lock()
+		if err := c.choose(ctx, p); err != nil || p.N == chosen {
+			return target.Unlock, err
+		}
+		target.Unlock()
+	}
+}
+
 // end lets a fault last, heals it, and waits until the service has recovered.
 func (c *conductor) end(ctx context.Context, h happened, heal func(context.Context) error) {
-	wait(ctx, h.hold)
+	if h.succeeds() {
+		c.awaitSuccessor(ctx, &h)
+	}
+	wait(ctx, h.hold-time.Since(h.struck))
 	if err := heal(ctx); err != nil {
 		c.problems.add("a fault could not be healed", "fault %d (%v): %v", h.number, h, err)
 		c.stop()
@@ -147,6 +170,9 @@ func (c *conductor) end(ctx context.Context, h happened, heal func(context.Conte
 		wait(ctx, lookAgain)
 	}
 	h.back = time.Since(healed)
+	if h.succeeds() && h.Target == faults.Service {
+		c.awaitObedience(ctx, h)
+	}
 	c.underWay.Add(-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()

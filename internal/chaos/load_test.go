@@ -20,6 +20,8 @@ const (
 	rubbish = 0.2
 	// maxBehind is how many messages the service may be behind before publishers wait for it.
 	maxBehind = 20_000
+	// ackWait is after how long publishers try again. A broker that lives answers in a fraction of it.
+	ackWait = 5 * time.Second
 	// stretch is how long the messages between two faults take at least.
 	stretch = 3 * time.Second
 )
@@ -112,7 +114,7 @@ func (l *load) publish(ctx context.Context, number, count int) error {
 	var mu sync.Mutex
 	confirmed := int64(0)
 	p, err := publisher.New(publisher.Options{
-		URL: l.url, Cluster: l.cluster, Channel: l.channel, ConnectWait: time.Minute,
+		URL: l.url, Cluster: l.cluster, Channel: l.channel, ConnectWait: time.Minute, AckWait: ackWait,
 		Rate: float64(count) / (float64(l.faults+1) * stretch.Seconds()),
 		Progress: func(r publisher.Result) {
 			l.confirmed.Add(r.Confirmed - confirmed)

@@ -9,12 +9,31 @@ import (
 	"orderbox/internal/faults"
 )
 
-// replicas of the service run in the world.
-const replicas = 2
+const (
+	// replicas of the service run in the world.
+	replicas = 2
+	// nodes are those of a broker that is a cluster.
+	nodes = 3
+)
+
+// rank says which of several a fault strikes, where that shows only when it does.
+type rank string
+
+const (
+	named     rank = "" // the one that the plan names
+	leading   rank = "leading"
+	following rank = "following"
+)
+
+// card is a fault that may come.
+type card struct {
+	faults.Fault
+	rank rank
+}
 
 // planned is one fault of a run.
 type planned struct {
-	faults.Fault
+	card
 	number int
 	at     int64         // begins when so many messages were taken
 	hold   time.Duration // lasts so long, and then is healed
@@ -23,37 +42,69 @@ type planned struct {
 
 func (p planned) String() string {
 	what := fmt.Sprintf("%v %v", p.Kind, p.Target)
-	if p.Target == faults.Service {
+	if p.Target == faults.Service || p.rank != named {
 		what = fmt.Sprintf("%s %d", what, p.N)
+	}
+	if p.rank != named {
+		what = fmt.Sprintf("%s, which is %s", what, p.rank)
+	}
+	if p.From != "" {
+		what = fmt.Sprintf("%s, from the %s", what, p.From)
 	}
 	return what
 }
 
-// deck is each kind of fault at each target that can have it, once. A database that is wiped has lost
-// everything, and a service has nothing to wipe.
-func deck() []faults.Fault {
-	var all []faults.Fault
-	for _, target := range []faults.Target{faults.Broker, faults.Database, faults.Service} {
-		for _, kind := range []faults.Kind{faults.Kill, faults.Pause, faults.Cut, faults.Restart} {
-			all = append(all, faults.Fault{Target: target, Kind: kind})
-		}
-	}
-	return append(all, faults.Fault{Target: faults.Broker, Kind: faults.Wipe})
+// succeeds says whether another one must take the place of the one that is struck.
+func (p planned) succeeds() bool {
+	return p.rank == leading && (p.Kind == faults.Kill || p.Kind == faults.Pause || p.Kind == faults.Cut)
 }
 
-// plan is the faults of a run, in their order. Every kind comes once before any comes twice.
-func plan(seed uint64, messages, count int) []planned {
+// lone is each kind of fault at each target that can have it, once, where there is one broker. A database that is
+// wiped has lost everything, and a service has nothing to wipe.
+func lone() (all []card) {
+	for _, target := range []faults.Target{faults.Broker, faults.Database, faults.Service} {
+		for _, kind := range []faults.Kind{faults.Kill, faults.Pause, faults.Cut, faults.Restart} {
+			all = append(all, card{Fault: faults.Fault{Target: target, Kind: kind}})
+		}
+	}
+	return append(all, card{Fault: faults.Fault{Target: faults.Broker, Kind: faults.Wipe}})
+}
+
+// clustered are the faults of a broker that is a cluster. None is wiped: one that has forgotten for whom it voted
+// may help one to lead that lacks what was confirmed.
+func clustered() []card {
+	at := func(kind faults.Kind, from faults.Target, rank rank) card {
+		return card{faults.Fault{Target: faults.Broker, Kind: kind, From: from}, rank}
+	}
+	return []card{
+		at(faults.Kill, "", leading), at(faults.Pause, "", leading), at(faults.Cut, "", leading), at(faults.Restart, "", leading),
+		// It goes on being seen by all clients.
+		at(faults.Cut, faults.Broker, leading),
+		at(faults.Kill, "", following), at(faults.Cut, "", following),
+	}
+}
+
+// leaders are the faults of the replica that projects.
+func leaders() []card {
+	at := func(kind faults.Kind, from faults.Target) card {
+		return card{faults.Fault{Target: faults.Service, Kind: kind, From: from}, leading}
+	}
+	return []card{at(faults.Kill, ""), at(faults.Pause, ""), at(faults.Cut, ""), at(faults.Cut, faults.Database)}
+}
+
+// plan is the faults of a run, in their order. Every card of the deck comes once before any comes twice.
+func plan(deck []card, seed uint64, messages, count int) []planned {
 	random := rand.New(rand.NewPCG(seed, 3))
-	var left []faults.Fault
+	var left []card
 	all := make([]planned, count)
 	for i := range all {
 		if len(left) == 0 {
-			left = deck()
+			left = slices.Clone(deck)
 			random.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 		}
-		p := planned{Fault: left[0], number: i + 1, alone: random.IntN(2) == 0}
+		p := planned{card: left[0], number: i + 1, alone: random.IntN(2) == 0}
 		left = left[1:]
-		if p.Target == faults.Service {
+		if p.Target == faults.Service && p.rank == named {
 			p.N = random.IntN(replicas)
 		}
 		// Long enough that some are noticed by their silence, and some are over before.
@@ -62,7 +113,8 @@ func plan(seed uint64, messages, count int) []planned {
 			longest = 8 * time.Second
 		}
 		p.hold = 100*time.Millisecond + time.Duration(random.Int64N(int64(longest)))
-		p.alone = p.alone || p.Kind == faults.Wipe
+		// Of two that lead and are struck at once, neither would have a successor.
+		p.alone = p.alone || p.Kind == faults.Wipe || p.rank == leading
 		gap := int64(messages / (count + 1))
 		p.at = gap*int64(i) + gap/2 + random.Int64N(gap)
 		all[i] = p

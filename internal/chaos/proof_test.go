@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"orderbox/internal/faults"
 	"orderbox/publisher"
 )
 
@@ -155,21 +154,23 @@ func TestTheLedgerKnowsWhatMayBeServed(t *testing.T) {
 func TestTheSeedDecidesTheFaults(t *testing.T) {
 	t.Parallel()
 	const messages, count = 1000, 40
-	all := plan(1, messages, count)
-	if !reflect.DeepEqual(all, plan(1, messages, count)) || reflect.DeepEqual(all, plan(2, messages, count)) {
-		t.Error("the plan does not follow from the seed")
-	}
-	seen := map[faults.Fault]int{}
-	for n, p := range all {
-		if p.number != n+1 || p.at < 0 || p.at >= messages || n > 0 && p.at < all[n-1].at {
-			t.Errorf("fault %d has number %d and begins at message %d", n+1, p.number, p.at)
+	for name, deck := range map[string][]card{"lone": lone(), "clustered": clustered(), "leaders": leaders()} {
+		all := plan(deck, 1, messages, count)
+		if !reflect.DeepEqual(all, plan(deck, 1, messages, count)) || reflect.DeepEqual(all, plan(deck, 2, messages, count)) {
+			t.Errorf("%s: the plan does not follow from the seed", name)
 		}
-		p.N = 0
-		seen[p.Fault]++
-	}
-	for _, f := range deck() {
-		if seen[f] < count/len(deck()) {
-			t.Errorf("%v comes %d times", f, seen[f])
+		seen := map[card]int{}
+		for n, p := range all {
+			if p.number != n+1 || p.at < 0 || p.at >= messages || n > 0 && p.at < all[n-1].at {
+				t.Errorf("%s: fault %d has number %d and begins at message %d", name, n+1, p.number, p.at)
+			}
+			p.N = 0
+			seen[p.card]++
+		}
+		for _, f := range deck {
+			if seen[f] < count/len(deck) {
+				t.Errorf("%s: %v comes %d times", name, f, seen[f])
+			}
 		}
 	}
 }

@@ -17,10 +17,18 @@ func (r *run) schedule() string {
 	defer r.mu.Unlock()
 	var b strings.Builder
 	for _, h := range r.past {
-		fmt.Fprintf(&b, "fault %d (%v) at message %d, %v after the begin, for %v; all well %v later\n",
-			h.number, h, h.at, h.began.Round(time.Millisecond), h.hold.Round(time.Millisecond), h.back.Round(time.Millisecond))
+		fmt.Fprintf(&b, "fault %d (%v) at message %d, %v after the begin, for %v%s; all well %v later\n",
+			h.number, h, h.at, h.began.Round(time.Millisecond), h.hold.Round(time.Millisecond), h.successor(), h.back.Round(time.Millisecond))
 	}
 	return b.String()
+}
+
+// successor says when another one led, if one had to.
+func (h happened) successor() string {
+	if !h.succeeds() {
+		return ""
+	}
+	return fmt.Sprintf("; another one led after %v", h.replaced.Round(time.Millisecond))
 }
 
 // report is the outcome of a run that found nothing wrong, in Markdown.

@@ -68,7 +68,7 @@ func (w *World) newBroker(n, count int, synced bool) (*server, error) {
 		options = append(options, "--clustered", "--cluster_node_id", brokerName(n), "--cluster_peers", strings.Join(peers, ","),
 			"--cluster_log_path", "/data/raft", "--cluster_sync="+sync,
 			// Whom a node is cut off from it must not reach by an address that somebody told it.
-			"--cluster", "nats://0.0.0.0:6222", "--no_advertise", "--routes", strings.Join(routes, ","))
+			"--cluster_name", clusterID, "--cluster", "nats://0.0.0.0:6222", "--no_advertise", "--routes", strings.Join(routes, ","))
 		broker.links = append(broker.links, link{w.peerLink, peerName(n), Broker})
 		broker.ready = func(ctx context.Context) error { return waitForNode(ctx, broker) }
 		broker.role = broker.stanRole
@@ -148,18 +148,13 @@ func (s *server) ask(ctx context.Context, path string, said any) error {
 	return json.NewDecoder(answer.Body).Decode(said)
 }
 
-// Leader returns which broker of a cluster leads it. There is none while they elect one, and for a moment
-// there may be two: one that is cut off, and does not know yet that the others have gone on without it. Both
-// is an error.
-func (w *World) Leader(ctx context.Context) (n int, err error) {
-	var leaders []int
+// Leaders are the brokers of a cluster that take themselves for its leader. There is none while they elect one,
+// and for a moment there may be two: one that is cut off does not know at once that the others go on without it.
+func (w *World) Leaders(ctx context.Context) (leaders []int) {
 	for n, broker := range w.brokers {
 		if role, err := broker.role(ctx); err == nil && role == leader {
 			leaders = append(leaders, n)
 		}
 	}
-	if len(leaders) != 1 {
-		return 0, fmt.Errorf("%d brokers lead", len(leaders))
-	}
-	return leaders[0], nil
+	return leaders
 }
