@@ -54,7 +54,7 @@ func TestAProjectorThatHangsIsFoundWhateverTheClockDoes(t *testing.T) {
 		end := func() {
 			t.Helper()
 			err := other.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
-				_, err := endSilent(t.Context(), c.Conn(), "orderbox projector", may)
+				_, err := endSilent(t.Context(), c.Conn(), "orderbox projector", may, new(sending))
 				return err
 			})
 			if err != nil {

@@ -3,11 +3,14 @@ package projector
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderbox/inbox"
 	"orderbox/internal/testservers"
@@ -72,47 +75,113 @@ func TestAMessageThatMakesTheProgramFailIsADeadLetter(t *testing.T) {
 	}
 }
 
-// A process that is stopped keeps its connections, and so the lock of the one projector.
+// A process that is stopped keeps its connections, and so the lock of the one projector. In the middle of a COPY no
+// timeout of the server's counts.
 func TestALeaderThatHangsLosesItsConnection(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.mustExec(t, `create table endless (line text); grant insert on endless to orderbox`)
+	h.mustExec(t, `create table slow (line text); grant insert on slow to orderbox`)
 	holder, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer holder.Close(context.Background())
-	ctx, cancel := context.WithCancel(t.Context())
+	sending, stop := context.WithCancel(t.Context())
+	living, end := context.WithCancel(t.Context())
 	copied := make(chan error, 1)
-	go func() { // in the middle of a COPY no timeout of the server's counts
-		_, err := holder.PgConn().CopyFrom(ctx, endless{ctx.Done()}, `copy endless from stdin`)
+	var copying sync.WaitGroup
+	copying.Go(func() {
+		_, err := holder.PgConn().CopyFrom(context.Background(), slowSender{sending, living}, `copy slow from stdin`)
 		copied <- err
-	}()
-	defer cancel()
-	testservers.Eventually(t, "the COPY has begun", func() bool {
-		return h.view2(t, `select count(1) from pg_stat_activity where datname = current_database() and query like 'copy endless%'`) == "1"
 	})
-	next, err := pgx.Connect(t.Context(), h.ServiceURL)
+	defer copying.Wait()
+	defer end()
+	defer stop()
+
+	var looks atomic.Int64
+	leads := make(chan error, 1)
+	go func() {
+		next, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() { looks.Add(1) })
+		if err == nil {
+			err = next.Close(context.Background())
+		}
+		leads <- err
+	}()
+	longer := 2 * int64(projectorSilence.own/leadPoll)
+	testservers.Eventually(t, "it is looked at for longer than it may be silent", func() bool { return looks.Load() > longer || len(leads) > 0 })
+	if len(leads) > 0 || len(copied) > 0 {
+		t.Fatal("one whose COPY is slow, but goes on, lost its lock")
+	}
+	stop()
+	select {
+	case err := <-leads:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(projectorSilence.database / 2):
+		t.Fatal("one that was stopped in a COPY has its lock still")
+	}
+	end()
+	if err := <-copied; err == nil {
+		t.Error("the COPY of a connection that was ended worked")
+	}
+}
+
+// slowSender says a line now and then, and then nothing until it ends, like a process that is stopped.
+type slowSender struct{ sending, living context.Context }
+
+func (s slowSender) Read(line []byte) (int, error) {
+	select {
+	case <-s.sending.Done():
+		<-s.living.Done()
+		return 0, io.EOF
+	case <-time.After(leadSign / 5):
+		return copy(line, "one more\n"), nil
+	}
+}
+
+// It is the database that is slow then.
+func TestALeaderThatWaitsForTheDatabaseMayBeSilent(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	holder, err := lead(t.Context(), h.pool, "orderbox projector", projectorSilence, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer next.Close(context.Background())
-	leads := func(may silence) (leads bool) {
-		if _, err := endSilent(t.Context(), next, "orderbox projector", may); err != nil {
-			t.Fatal(err)
+	defer holder.Close(context.Background())
+	answered := make(chan error, 1)
+	go func() {
+		_, err := holder.Exec(context.Background(), `select pg_sleep(600)`)
+		answered <- err
+	}()
+	testservers.Eventually(t, "the statement runs", func() bool {
+		return h.view2(t, `select count(1) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`) == "1"
+	})
+	next := testservers.Open(t, h.ServiceURL, 1)
+	look := func(may silence) (ended bool) {
+		var seen sending
+		for range 2 {
+			err := next.AcquireFunc(t.Context(), func(c *pgxpool.Conn) (err error) {
+				ended, err = endSilent(t.Context(), c.Conn(), "orderbox projector", may, &seen)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ended {
+				return true
+			}
 		}
-		if err := next.QueryRow(t.Context(), tryLeadSQL, "orderbox projector").Scan(&leads); err != nil {
-			t.Fatal(err)
-		}
-		return leads
+		return false
 	}
-	if leads(silence{0, time.Hour}) {
-		t.Error("one that was busy within the hour lost its lock")
+	if look(silence{0, time.Hour}) {
+		t.Error("one that waits for the database lost its lock")
 	}
-	testservers.Eventually(t, "the lock is free", func() bool { return leads(silence{time.Hour, 0}) })
-	cancel()
-	if err := <-copied; err == nil {
-		t.Error("the COPY of a connection that was ended worked")
+	if !look(silence{time.Hour, 0}) {
+		t.Error("one that has waited for too long has its lock still")
+	}
+	if err := <-answered; err == nil {
+		t.Error("the statement of a connection that was ended worked")
 	}
 }
 
@@ -143,14 +212,6 @@ func TestStandingByIsShort(t *testing.T) {
 	if longest := projectorSilence.own + 2*leadPoll; longest > 5*time.Second || projectorSilence.own < 2*leadSign {
 		t.Errorf("%v may pass until another projector leads, of which one that lives shows it every %v", longest, leadSign)
 	}
-}
-
-// endless is a reader that says nothing until it is done, like a process that is stopped.
-type endless struct{ done <-chan struct{} }
-
-func (e endless) Read([]byte) (int, error) {
-	<-e.done
-	return 0, context.Canceled
 }
 
 // Every one of these errors comes from the server while an order is stored, by a trigger on the table.
