@@ -26,11 +26,11 @@ func (o Options) stream() stream.Options {
 	return stream.Options{URL: o.URL, Name: o.Stream, Subject: o.Channel, TLS: o.TLS}
 }
 
-func openStream(o Options, clientID string, lose func()) (conn, error) {
+func openStream(o Options, clientID string, lose func(error)) (conn, error) {
 	at := o.stream()
 	at.Client = clientID
 	s := &streamConn{o: o, run: clientID, waiting: make(map[*nats.Msg]func(error))}
-	nc, js, err := stream.Connect(at, func(error) { lose() },
+	nc, js, err := stream.Connect(at, lose,
 		jetstream.WithPublishAsyncTimeout(o.AckWait),
 		jetstream.WithPublishAsyncMaxPending(o.Window+1), // the loop keeps to the window itself
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, msg *nats.Msg, _ *jetstream.PubAck) { s.settle(msg, nil) }),

@@ -193,7 +193,7 @@ func (r *run) reconnect(ctx context.Context) {
 		return
 	}
 	r.session.close() // gives every unconfirmed publish its outcome
-	r.o.Log.Warn("session lost", "confirmed", r.result.Confirmed, "unconfirmed", r.inFlight)
+	r.o.Log.Warn("session lost", "confirmed", r.result.Confirmed, "unconfirmed", r.inFlight, "error", r.session.why)
 	if r.connect(ctx, 0) == nil {
 		r.o.Log.Info("session built again")
 	}

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 type session struct {
 	conn
 	lost chan struct{} // closed when the session can no longer be used
+	why  error         // to be read then
 }
 
 // conn is what the brokers have in common.
@@ -36,8 +38,9 @@ type conn interface {
 }
 
 func openSession(o Options, clientID string) (*session, error) {
-	lost := make(chan struct{})
-	lose := sync.OnceFunc(func() { close(lost) })
+	s := &session{lost: make(chan struct{})}
+	var once sync.Once
+	lose := func(why error) { once.Do(func() { s.why = why; close(s.lost) }) }
 	open := openSTAN
 	if o.Stream != "" {
 		open = openStream
@@ -46,7 +49,8 @@ func openSession(o Options, clientID string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, lost: lost}, nil
+	s.conn = conn
+	return s, nil
 }
 
 type stanConn struct {
@@ -54,19 +58,19 @@ type stanConn struct {
 	channel string
 }
 
-func openSTAN(o Options, clientID string, lose func()) (conn, error) {
+func openSTAN(o Options, clientID string, lose func(error)) (conn, error) {
 	options := append(o.TLS.Options(),
 		nats.Timeout(requestWait),
 		nats.FlusherTimeout(writeWait),
 		nats.NoReconnect(),
-		nats.ClosedHandler(func(*nats.Conn) { lose() }),
+		nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }),
 	)
 	conn, err := stan.Connect(o.Cluster, clientID,
 		stan.NatsURL(o.URL),
 		stan.NatsOptions(options...),
 		stan.ConnectWait(requestWait),
 		stan.Pings(pingSeconds, pingsOut),
-		stan.SetConnectionLostHandler(func(stan.Conn, error) { lose() }),
+		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }),
 		stan.PubAckWait(o.AckWait),
 		// The loop keeps to the window itself, so PublishAsync never blocks for one.
 		stan.MaxPubAcksInflight(o.Window),

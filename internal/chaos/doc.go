@@ -7,9 +7,15 @@
 // under way at that moment differs from run to run. A seed that is not given is chosen and printed.
 // Out: a verdict, and a report on request (-chaos.report FILE).
 //
-// The world is that of package faults: broker, database and two replicas of the service, each of them
-// killed, paused, cut off, restarted, and the broker's store wiped. Publishers send orders, duplicates,
-// conflicts and rubbish, at least once. Clients look orders up at each replica all the while.
+// The world is that of package faults: broker, database and two replicas of the service. Publishers send orders,
+// duplicates, conflicts and rubbish, at least once. Clients look orders up at each replica all the while.
+//
+// There are three tests, each with faults of its own (plan_test.go):
+//
+//   - TestChaos: all are killed, paused, cut off, restarted, and the broker's store is wiped.
+//   - TestBrokerCluster: the broker is a cluster of three, of which the one that leads is struck, as they
+//     themselves say when it is, and others.
+//   - TestLeadingReplica: whichever replica projects is struck.
 //
 // # What is checked
 //
@@ -28,9 +34,10 @@
 //   - The sums of the rows, of the checkpoint and of what each replica tells are the same.
 //   - Whatever a replica has served, it never again denies and never serves otherwise. A replica that no fault
 //     has struck answers every lookup, whatever became of broker and database.
-//   - After each fault everything is ready again and goes on by itself.
+//   - After each fault everything is ready again and goes on by itself. Where a leader was struck, another one led
+//     before it was healed, and a replica that was replaced stands by.
 //
-// A wiped store legally loses what the broker has confirmed and no one has received. So before a wipe the
+// A lone broker's wiped store legally loses what the broker has confirmed and no one has received. So before a wipe the
 // faults under way end, publishers pause, and the log catches up with what the broker says it stored.
 //
 // # Concurrency
