@@ -18,7 +18,7 @@ const (
 	blockOrders = 8192
 )
 
-// cache holds the orders of one generation as the bytes that are served.
+// cache holds the orders of one generation as the bytes that are served: all of them, or with a limit the newest.
 //
 // An order costs its record, 8 bytes in the order of positions and some 30 in the index. Nothing in there
 // is a pointer per order: the garbage collector sees slabs and blocks, and looks into neither.
@@ -37,7 +37,16 @@ type cache struct {
 	index    map[uint64]place // by hash of the uid
 	collided map[string]place // the few whose hash was taken
 	blocks   [][]place        // in the order of positions, blockOrders in each
-	count    int
+	count    int              // of orders that were added
+	first    int              // which of them is the oldest that is held
+	bytes    int64            // of all slabs
+
+	// Set before anybody reads, but partial.
+	slab    int         // bytes of a slab
+	limit   int64       // of what is held; 0 is none
+	below   int         // orders of the generation that were never added, for they are older than what fits
+	partial atomic.Bool // orders are missing at the old end
+	fetched *fetched    // what the database was asked for; nil without a limit
 
 	// The writer's alone.
 	used int  // bytes of the last slab
@@ -71,7 +80,7 @@ func newCache(g generation, hash func(uid string) uint64) *cache {
 		seed := maphash.MakeSeed()
 		hash = func(uid string) uint64 { return maphash.String(seed, uid) }
 	}
-	return &cache{generation: g, hash: hash, index: map[uint64]place{}, collided: map[string]place{}}
+	return &cache{generation: g, hash: hash, index: map[uint64]place{}, collided: map[string]place{}, slab: slabBytes}
 }
 
 // get returns the order with that uid.
@@ -87,53 +96,55 @@ func (c *cache) find(uid string) (record, bool) {
 	hash := c.hash(uid)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	at, ok := c.index[hash]
-	if !ok {
-		return nil, false
+	if at, ok := c.index[hash]; ok {
+		if r := c.record(at); r.hasUID(uid) {
+			return r, true
+		}
 	}
-	if r := c.record(at); r.hasUID(uid) {
-		return r, true
+	if at, ok := c.collided[uid]; ok {
+		return c.record(at), true
 	}
-	if at, ok = c.collided[uid]; !ok {
-		return nil, false
-	}
-	return c.record(at), true
+	return nil, false
 }
 
 // latest returns at most limit orders whose position is below before, newest first; before 0 begins at
-// the end.
+// the end. What is not held is not among them.
 func (c *cache) latest(before int64, limit int) []entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	end := c.count
 	if before > 0 {
-		end = sort.Search(c.count, func(i int) bool { return c.nth(i).position() >= before })
+		end = c.search(func(r record) bool { return r.position() >= before })
 	}
-	entries := make([]entry, 0, min(limit, end))
-	for i := end - 1; i >= 0 && len(entries) < limit; i-- {
+	entries := make([]entry, 0, min(limit, end-c.first))
+	for i := end - 1; i >= c.first && len(entries) < limit; i-- {
 		entries = append(entries, c.nth(i).entry())
 	}
 	return entries
 }
 
-// after returns the positions of the orders behind one.
+// after returns the positions of the orders held behind one.
 func (c *cache) after(position int64) (positions []int64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for i := sort.Search(c.count, func(i int) bool { return c.nth(i).position() > position }); i < c.count; i++ {
+	for i := c.search(func(r record) bool { return r.position() > position }); i < c.count; i++ {
 		positions = append(positions, c.nth(i).position())
 	}
 	return positions
 }
 
-// size returns the number of orders and the bytes of memory set aside for their records.
+// size returns the number of orders held and the bytes of memory set aside for their records.
 func (c *cache) size() (orders int, bytes int64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, slab := range c.slabs {
-		bytes += int64(len(slab))
-	}
-	return c.count, bytes
+	return c.count - c.first, c.bytes
+}
+
+// total returns the number of orders up to the cache's position, held or not.
+func (c *cache) total() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.below + c.count
 }
 
 // add lists an order and takes the cache's position to it. Orders come in the order of their positions;
@@ -166,9 +177,13 @@ func (c *cache) add(position int64, uid string, body []byte) {
 func (c *cache) write(position int64, uid string, body []byte) place {
 	size := recordHeader + len(uid) + len(body)
 	if len(c.slabs) == 0 || c.used+size > len(c.slabs[len(c.slabs)-1]) {
-		slab := make([]byte, max(slabBytes, size))
+		slab := make([]byte, max(c.slab, size))
+		if c.limit > 0 {
+			c.makeRoom(int64(len(slab)))
+		}
 		c.mu.Lock()
 		c.slabs = append(c.slabs, slab)
+		c.bytes += int64(len(slab))
 		c.mu.Unlock()
 		c.used = 0
 	}
@@ -179,10 +194,19 @@ func (c *cache) write(position int64, uid string, body []byte) place {
 	return at
 }
 
-// record and nth want the lock.
+// What follows wants the lock, or to be the writer.
+
 func (c *cache) record(at place) record { return c.slabs[at>>32][uint32(at):] }
 
-func (c *cache) nth(i int) record { return c.record(c.blocks[i/blockOrders][i%blockOrders]) }
+// place is where the nth order is, of those that were added. It is held, unless it is before the first.
+func (c *cache) place(n int) place { return c.blocks[n/blockOrders][n%blockOrders] }
+
+func (c *cache) nth(n int) record { return c.record(c.place(n)) }
+
+// search returns the first order held for which f is true, as it is for all behind it; count when there is none.
+func (c *cache) search(f func(record) bool) int {
+	return c.first + sort.Search(c.count-c.first, func(i int) bool { return f(c.nth(c.first + i)) })
+}
 
 // record is an order in a slab, which goes on behind it:
 //
@@ -207,6 +231,8 @@ func (r record) fill(position int64, uid string, body []byte) {
 }
 
 func (r record) position() int64 { return int64(binary.LittleEndian.Uint64(r)) }
+
+func (r record) uid() string { return string(r[recordHeader:r.uidEnd()]) }
 
 func (r record) uidEnd() int { return recordHeader + int(binary.LittleEndian.Uint32(r[28:])) }
 

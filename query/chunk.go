@@ -38,8 +38,18 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 			return false, err
 		}
 	}
-	// Asked for all at once, the database goes on with the next part while one is decoded: what it sends meanwhile waits in
-	// the connection, which holds a part and not a chunk.
+	if err := readBetween(ctx, tx, c, begin, end); err != nil {
+		return false, err
+	}
+	c.position.Store(end)
+	return end < checkpoint, nil
+}
+
+// readBetween adds the orders behind one position up to another.
+//
+// Asked for all at once, the database goes on with the next part while one is decoded: what it sends meanwhile waits in
+// the connection, which holds a part and not a chunk.
+func readBetween(ctx context.Context, tx pgx.Tx, c *cache, begin, end int64) error {
 	parts := min(maxParts, 1+max(0, end-begin)/partPositions) // the end may be before the beginning
 	bound := func(part int64) int64 { return begin + (end-begin)*part/parts }
 	batch := &pgx.Batch{}
@@ -51,16 +61,15 @@ func fill(ctx context.Context, tx pgx.Tx, c *cache, checkpoint int64, size int) 
 	answers := tx.SendBatch(ctx, batch)
 	defer answers.Close()
 	if _, err := answers.Exec(); err != nil {
-		return false, err
+		return err
 	}
 	var p chunkPart
 	for range parts {
 		if err := p.read(answers, c); err != nil {
-			return false, err
+			return err
 		}
 	}
-	c.position.Store(end)
-	return end < checkpoint, nil
+	return nil
 }
 
 // mergeSQL has the tables be read side by side in the order of their indexes, by a plan that is made once. The planner

@@ -179,7 +179,7 @@ func (s *Server) ordersNews() func(context.Context) error {
 		if !c.complete.Load() {
 			return nil // the latest so far are among the oldest there are
 		}
-		if now, _ := c.size(); c != told || now != count {
+		if now := c.total(); c != told || now != count {
 			told, count = c, now
 			number++
 		}

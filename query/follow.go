@@ -37,6 +37,7 @@ type follower struct {
 	poll  time.Duration
 	chunk int           // orders in one transaction
 	limit time.Duration // of one transaction
+	bytes int64         // limit of each cache; 0 is none
 	trace *trace.Tracer // nil tells nobody
 
 	primary *primary // nil when the pool's database is the primary
@@ -194,7 +195,7 @@ func (f *follower) prepare(ctx context.Context, tx pgx.Tx, g *generation) (more 
 	return more, nil
 }
 
-// resume returns the first of the caches, which may be nil, that holds what the generation has up to that
+// resume returns the first of the caches, which may be nil, that agrees with what the generation has up to that
 // cache's position, or an empty one when none does; and the generation's checkpoint.
 func (f *follower) resume(ctx context.Context, tx pgx.Tx, g generation, caches ...*cache) (*cache, int64, error) {
 	for _, c := range caches {
@@ -210,8 +211,12 @@ func (f *follower) resume(ctx context.Context, tx pgx.Tx, g generation, caches .
 	if err != nil {
 		return nil, 0, err
 	}
-	f.log.Info("filling a cache", "generation", g.name, "checkpoint", checkpoint)
-	return newCache(g, nil), checkpoint, nil
+	c, err := begin(ctx, tx, g, f.bytes)
+	if err != nil {
+		return nil, 0, err
+	}
+	f.log.Info("filling a cache", "generation", g.name, "checkpoint", checkpoint, "from", c.position.Load())
+	return c, checkpoint, nil
 }
 
 // The last order up to a position says whether what was read up to there is still so. More need not be
@@ -252,7 +257,7 @@ func (f *follower) reached(c *cache) {
 	f.next.CompareAndSwap(c, nil)
 	f.serving.Store(c)
 	orders, bytes := c.size()
-	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes)
+	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes, "left_out", c.total()-orders)
 }
 
 func (f *follower) fit() {

@@ -95,13 +95,13 @@ func TestLatenciesAreAddedAndAskedForAtOnce(t *testing.T) {
 
 func TestLookupsAloneCountForTheirP99(t *testing.T) {
 	t.Parallel()
-	s := idle(t, Options{})
+	s := filled(t)
 	get(t, s, "/")
 	get(t, s, "/healthz")
 	if p := s.LookupP99(); p != 0 {
 		t.Errorf("%v without a lookup", p)
 	}
-	body(t, http.StatusServiceUnavailable, get(t, s, "/api/v1/orders/a"))
+	body(t, http.StatusNotFound, get(t, s, "/api/v1/orders/a"))
 	if p := s.LookupP99(); p <= 0 || p > 10*time.Second {
 		t.Errorf("%v after one", p)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +16,7 @@ type metrics struct {
 }
 
 // newMetrics registers what this stage measures.
-func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
+func newMetrics(registry *prometheus.Registry, f *follower, o *fetcher) (*metrics, error) {
 	start := time.Now()
 	m := &metrics{lookups: newLatencies(start), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "orderbox_http_request_duration_seconds",
@@ -25,12 +26,24 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "orderbox", Subsystem: "cache", Name: name, Help: help}, value)
 	}
+	fetches := func(outcome string, n *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "orderbox_cache_fetches_total",
+			Help:        "Requests for orders not in memory: kept from a fetch before, found in the database, absent there, or failed.",
+			ConstLabels: prometheus.Labels{"outcome": outcome},
+		}, func() float64 { return float64(n.Load()) })
+	}
 	var problems []error
 	for _, c := range []prometheus.Collector{
 		m.requests,
 		gauge("orders", "Orders in the cache that answers.", func() float64 {
 			orders, _ := f.serving.Load().size()
 			return float64(orders)
+		}),
+		gauge("left_out_orders", "Orders that the cache which answers leaves to the database.", func() float64 {
+			c := f.serving.Load()
+			orders, _ := c.size()
+			return float64(c.total() - orders)
 		}),
 		gauge("bytes", "Memory set aside for the orders in the cache that answers.", func() float64 {
 			_, bytes := f.serving.Load().size()
@@ -56,6 +69,16 @@ func newMetrics(registry *prometheus.Registry, f *follower) (*metrics, error) {
 			orders, _ := next.size()
 			return float64(orders)
 		}),
+		gauge("fetched_bytes", "Memory that orders take which were fetched from the database and may be asked for again.", func() float64 {
+			if c := f.serving.Load(); c.fetched != nil {
+				return float64(c.fetched.WeightedSize())
+			}
+			return 0
+		}),
+		gauge("fetches_waiting", "Requests for orders not in memory that wait for the database.", func() float64 {
+			return float64(o.waiting.Load())
+		}),
+		fetches("kept", &o.kept), fetches("found", &o.found), fetches("absent", &o.absent), fetches("failed", &o.failed),
 	} {
 		problems = append(problems, registry.Register(c))
 	}

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,26 +44,41 @@ func decodeUID(encoded string) (string, error) {
 }
 
 // lookup returns the order with that uid, or the problem that says why there is none: it cannot be one's
-// (400), it is not there (404), or the cache does not know yet (503).
-func (s *Server) lookup(uid string) (entry, error) {
+// (400), it is not there (404), or that is not known right now (503). Only who knows all orders says that one is not there: a
+// cache that has read them and left none out, or else the database. An order that was fetched from there has a place, which
+// fetcher.sent gives back.
+func (s *Server) lookup(ctx context.Context, uid string) (e entry, fetched bool, err error) {
 	switch {
 	case uid == "":
-		return entry{}, badRequest("The order_uid is empty.", "Give the id that the order came with.")
+		return entry{}, false, badRequest("The order_uid is empty.", "Give the id that the order came with.")
 	case !isText(uid):
-		return entry{}, badRequest("The order_uid holds characters that no order_uid can.", "Send it as UTF-8, without U+0000.")
+		return entry{}, false, badRequest("The order_uid holds characters that no order_uid can.", "Send it as UTF-8, without U+0000.")
 	}
 	c := s.cache()
 	complete := c.complete.Load() // asked first: what is missing afterwards was not there when it was complete
 	e, ok := c.get(uid)
+	if !ok && !(complete && c.holdsAll()) {
+		if e, ok, err = s.fetcher.order(ctx, c, uid); err != nil {
+			return entry{}, false, notFetched(err)
+		}
+		fetched = ok
+	}
 	switch {
 	case ok: // be it longer than that: another schema may have let it through
-		return e, nil
+		return e, fetched, nil
 	case utf8.RuneCountInString(uid) > maxUIDLength:
-		return entry{}, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")
-	case !complete:
-		return entry{}, unavailable("The orders are still being read from the database.")
+		return entry{}, false, badRequest("The order_uid is longer than 64 characters.", "Check it: no order_uid is that long.")
 	}
-	return entry{}, notFound("No order has this order_uid.", "Check the id. An order that was sent just now may take a moment; one that was refused is among the dead letters.")
+	return entry{}, false, notFound("No order has this order_uid.", "Check the id. An order that was sent just now may take a moment; one that was refused is among the dead letters.")
+}
+
+// lookupForPage is lookup for who makes something of the order that has bounds of its own.
+func (s *Server) lookupForPage(ctx context.Context, uid string) (entry, error) {
+	e, fetched, err := s.lookup(ctx, uid)
+	if fetched {
+		s.fetcher.sent(1)
+	}
+	return e, err
 }
 
 // orderJSON answers with an order as the reference model writes it.
@@ -76,9 +92,12 @@ func (s *Server) orderJSON(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) answerOrder(w http.ResponseWriter, r *http.Request, uid string) error {
-	e, err := s.lookup(uid)
+	e, fetched, err := s.lookup(r.Context(), uid)
 	if err != nil {
 		return err
+	}
+	if fetched {
+		defer s.fetcher.sent(1)
 	}
 	if notModified(w, r, e.etag) {
 		return nil
@@ -103,16 +122,17 @@ func (s *Server) ordersJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c := s.cache()
-	if !c.complete.Load() {
-		// The latest so far are among the oldest there are.
-		return unavailable("The orders are still being read from the database.")
+	entries, fetched, err := s.latest(r.Context(), before, limit+1) // one more than asked for tells whether there is a next page
+	if err != nil {
+		return err
 	}
-	entries := c.latest(before, limit+1) // one more than asked for tells whether there is a next page
+	if fetched {
+		defer s.fetcher.sent(fetchedList)
+	}
 	more := len(entries) > limit
 	entries = entries[:min(limit, len(entries))]
 
-	// The orders are sent out of the cache: a hundred large ones for each of many slow clients would not fit.
+	// Those in memory are sent from there: a hundred large ones for each of many slow clients would not fit.
 	parts := [][]byte{[]byte(`{"orders":[`)}
 	for i, e := range entries {
 		if i > 0 {
@@ -128,4 +148,19 @@ func (s *Server) ordersJSON(w http.ResponseWriter, r *http.Request) error {
 
 	w.Header().Set("Cache-Control", "no-cache")
 	return send(w, http.StatusOK, typeJSON, parts...)
+}
+
+// latest returns at most limit orders whose position is below before, newest first: all from memory, or all fetched from the
+// database, for then they are of one generation. What was fetched has places, which fetcher.sent gives back.
+func (s *Server) latest(ctx context.Context, before int64, limit int) (entries []entry, fetched bool, err error) {
+	c := s.cache()
+	if c.complete.Load() { // until then the latest in memory are not the latest there are
+		if entries = c.latest(before, limit); len(entries) == limit || c.holdsAll() {
+			return entries, false, nil
+		}
+	}
+	if entries, err = s.fetcher.latest(ctx, before, limit); err != nil {
+		return nil, false, notFetched(err)
+	}
+	return entries, true, nil
 }

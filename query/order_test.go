@@ -146,9 +146,22 @@ func TestImpossibleIDIsRefused(t *testing.T) {
 	}
 }
 
-func TestMissIsUnknownOnlyOnceTheCacheIsFilled(t *testing.T) {
+// Until the cache is filled the database says what is unknown, and without it nobody does.
+func TestMissIsUnknownOnlyToWhoKnowsAllOrders(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, newProjection(t), Options{})
+	p := newProjection(t)
+	p.mustProject(t, mustModel(t, "here"))
+	s := newServer(t, p, Options{})
+	body(t, http.StatusNotFound, get(t, s, "/api/v1/orders/a"))
+	want := mustModel(t, "here")
+	if got := body(t, http.StatusOK, get(t, s, "/api/v1/orders/here")); !bytes.Equal(got, want.JSON()) {
+		t.Errorf("before the cache is filled: %s", got)
+	}
+	if list := mustDecode[orderList](t, http.StatusOK, get(t, s, "/api/v1/orders")); len(list.Orders) != 1 {
+		t.Errorf("before the cache is filled: %+v", list)
+	}
+	admin := testservers.Open(t, p.AdminURL, 1)
+	mustAllowConnections(t, admin.Config().ConnConfig, false)
 	for _, path := range []string{"/api/v1/orders/a", "/api/v1/orders"} {
 		r := get(t, s, path)
 		body(t, http.StatusServiceUnavailable, r)
@@ -156,6 +169,7 @@ func TestMissIsUnknownOnlyOnceTheCacheIsFilled(t *testing.T) {
 			t.Errorf("%s: no word of when to try again", path)
 		}
 	}
+	mustAllowConnections(t, admin.Config().ConnConfig, true)
 	mustRun(t, s)
 	r := get(t, s, "/api/v1/orders/a")
 	if p := mustDecode[problem](t, http.StatusNotFound, r); p.Type != "urn:orderbox:problem:not-found" || p.Status != 404 {

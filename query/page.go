@@ -34,7 +34,7 @@ func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 		Loading: !c.complete.Load(), // then the latest so far are among the oldest there are
 	}
 	view.Focus = true
-	view.Count, _ = c.size()
+	view.Count = c.total()
 	if s.o.Missing != nil {
 		if messages, gaps := s.o.Missing(); messages > 0 {
 			view.Missing = static.Say("Missing: %s in %s.", static.Count{N: messages, Noun: "message"}, static.Count{N: gaps, Noun: "gap"})
@@ -66,10 +66,10 @@ func (s *Server) orderPage(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	e, err := s.lookup(uid)
+	e, err := s.lookupForPage(r.Context(), uid)
 	if trimmed := strings.TrimSpace(uid); err != nil && searched && trimmed != uid {
 		// A space that came along with a pasted id, unless it is a part of one.
-		if found, notEither := s.lookup(trimmed); notEither == nil {
+		if found, notEither := s.lookupForPage(r.Context(), trimmed); notEither == nil {
 			e, err, uid = found, nil, trimmed
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"orderbox"
+	"orderbox/internal/testservers"
 	"orderbox/static"
 )
 
@@ -177,6 +178,7 @@ func TestUnknownIDIsSaidKindly(t *testing.T) {
 func TestLoadingIsNotUnknown(t *testing.T) {
 	t.Parallel()
 	s := filled(t, mustModel(t, "one"))
+	s.follower.pool = testservers.Open(t, "postgres://nobody@127.0.0.1:1/nothing", 1) // which is not there either
 	s.cache().complete.Store(false)
 	mustSay(t, mustShow(t, s, http.StatusOK, "/"), "still reading its orders, 1 so far")
 	mustSay(t, mustShow(t, s, http.StatusServiceUnavailable, "/orders/two"), "One moment, please", "1 so far")

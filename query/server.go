@@ -50,6 +50,9 @@ type Options struct {
 	// Roles says what the stages of this process do right now, by their names, for /readyz. It is called
 	// concurrently. Nil: nothing is said.
 	Roles func() map[string]string
+	// CacheBytes is how much memory the orders may take; the oldest are left out and read from the database when somebody asks for
+	// them. 0 is no limit. While a replay goes on, each of two generations may take that much.
+	CacheBytes int64
 	// Poll is how long a new order may stay unseen when its notification is lost (default 1 s).
 	Poll time.Duration
 }
@@ -66,6 +69,7 @@ type Server struct {
 	origins  http.CrossOriginProtection
 	metrics  *metrics
 	follower *follower
+	fetcher  *fetcher
 	feed     *feed
 
 	// What operators start in the background: a dry run, the comparison after a replay, dead letters in waves.
@@ -80,12 +84,16 @@ type Server struct {
 }
 
 // New checks the options and returns a server that reads from pool, of which it needs two connections and
-// one more per request for the operator or the balance, and as many as maxTracks for searches. With a primary of its own,
-// that needs two connections and those of the operator. It connects to nothing yet.
+// one more per request for the operator or the balance, as many as maxTracks for searches, and as many as maxFetches for orders
+// that are not in memory. With a primary of its own, that needs two connections and those of the operator. It connects to
+// nothing yet.
 func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	var problems []error
 	if o.Poll < 0 {
 		problems = append(problems, errors.New("the poll interval is negative"))
+	}
+	if o.CacheBytes < 0 {
+		problems = append(problems, errors.New("the limit of the cache is negative"))
 	}
 	for _, taken := range []string{"database", "cache"} {
 		if o.Checks[taken] != nil {
@@ -104,7 +112,8 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	s := &Server{pool: pool, primary: cmp.Or(o.Primary, pool), o: o, log: o.Log.With("stage", "query"), guesses: newGuesses(), feed: newFeed(),
 		pages: semaphore.NewWeighted(maxPages), tracks: semaphore.NewWeighted(maxTracks)}
 	s.follower = newFollower(pool, o.Primary, s.log, o.Poll)
-	s.follower.trace = o.Trace
+	s.follower.trace, s.follower.bytes = o.Trace, o.CacheBytes
+	s.fetcher = newFetcher(s.follower)
 	s.starts = make(chan func(context.Context), maxErrands)
 	s.tried, s.changed, s.ramped = newErrand[Change](s.starts, s.log), newErrand[Change](s.starts, s.log), newErrand[ramped](s.starts, s.log)
 	var err error
@@ -114,7 +123,7 @@ func New(pool *pgxpool.Pool, o Options) (*Server, error) {
 	if s.keys, err = newKeyring(o.Tokens); err != nil {
 		problems = append(problems, err)
 	}
-	if s.metrics, err = newMetrics(o.Metrics, s.follower); err != nil {
+	if s.metrics, err = newMetrics(o.Metrics, s.follower, s.fetcher); err != nil {
 		problems = append(problems, err)
 	}
 	if len(problems) > 0 {

@@ -50,7 +50,7 @@ func (s *Server) orderSource(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.lookup(uid)
+	e, err := s.lookupForPage(r.Context(), uid)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *Server) orderSource(w http.ResponseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, typeJSON, answer)
 }
 
-// sourceOf says where an order in the cache comes from, and returns the message.
+// sourceOf says where an order comes from, and returns the message.
 func (s *Server) sourceOf(ctx context.Context, uid string, e entry) (answer source, payload []byte, err error) {
 	answer.OrderUID = uid
 	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {

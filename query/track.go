@@ -37,7 +37,7 @@ order by position desc
 limit $2`
 
 // findTracks returns the orders of a track number, which several may have, the latest first; at most one more than
-// a page lists. The cache knows orders by their ids, so this asks the database.
+// a page lists. The cache knows orders by their ids, so this asks the database, and on the way for those that the cache leaves out.
 func (s *Server) findTracks(ctx context.Context, track string) (found []orderLine, err error) {
 	ctx, cancel := context.WithTimeout(ctx, trackTimeout)
 	defer cancel()
@@ -45,28 +45,38 @@ func (s *Server) findTracks(ctx context.Context, track string) (found []orderLin
 		return nil, err
 	}
 	defer s.tracks.Release(1)
-	var uids []string
+	c := s.cache()
 	err = inGeneration(ctx, s.pool, func(tx pgx.Tx, _ generation) error {
 		rows, err := tx.Query(ctx, findTracksSQL, track, tracksOnPage+1)
-		if err == nil {
-			uids, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
 		}
-		return err
+		uids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		for _, uid := range uids {
+			complete := c.complete.Load()
+			e, ok := c.get(uid)
+			if !ok && !(complete && c.holdsAll()) {
+				e, ok, err = readOrder(ctx, tx, uid)
+			}
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue // it is visible in a moment
+			}
+			o, err := decode(e)
+			if err != nil {
+				return err
+			}
+			found = append(found, newOrderLine(o))
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find the orders of a track number: %w", err)
-	}
-	c := s.cache()
-	for _, uid := range uids {
-		e, ok := c.get(uid)
-		if !ok {
-			continue // it is visible in a moment
-		}
-		o, err := decode(e)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, newOrderLine(o))
 	}
 	return found, nil
 }

@@ -44,9 +44,9 @@ var russianOrders = map[string]string{
 	"Resume":                   "Дальше",
 	"No orders yet. They appear here by themselves as they arrive.": "Заказов пока нет. Они появятся здесь сами, как только придут.",
 	"Missing: %s in %s.": "Не дошло: %s, %s.",
-	"The broker numbered them and never delivered them, so what they said cannot be found here.":                                   "Брокер их пронумеровал и не доставил, так что найти их здесь нельзя.",
-	"Orderbox has just started and is still reading its orders, %s so far. In a few moments every one can be found.":               "Orderbox только что запущен и ещё читает заказы, пока прочитано %s. Через несколько мгновений найдётся каждый.",
-	"Orderbox has just started and is still reading its orders, %s so far. The one that you asked for may be among those to come.": "Orderbox только что запущен и ещё читает заказы, пока прочитано %s. Тот, который вы ищете, может быть среди остальных.",
+	"The broker numbered them and never delivered them, so what they said cannot be found here.":                                                     "Брокер их пронумеровал и не доставил, так что найти их здесь нельзя.",
+	"Orderbox has just started and is still reading its orders, %s so far. Every one can be looked up; in a few moments the latest are listed here.": "Orderbox только что запущен и ещё читает заказы, пока прочитано %s. Любой уже можно найти; через несколько мгновений здесь появятся последние.",
+	"Orderbox has just started and is still reading its orders, %s so far. The one that you asked for may be among those to come.":                   "Orderbox только что запущен и ещё читает заказы, пока прочитано %s. Тот, который вы ищете, может быть среди остальных.",
 	"One moment, please": "Одну минуту",
 
 	"Track number %s": "Трек-номер %s",
