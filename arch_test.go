@@ -53,6 +53,7 @@ var fences = map[string]string{
 	"github.com/segmentio/encoding":               "orderbox query",
 	"github.com/evanphx/json-patch":               "query",
 	"github.com/gorilla/mux":                      "query",
+	"github.com/maypok86/otter":                   "query",
 	"github.com/pressly/goose":                    "sql",
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
 	"github.com/klauspost/compress":               "internal/archive",

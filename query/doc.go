@@ -1,4 +1,4 @@
-// Package query keeps every order in memory as the bytes that are served, and answers over HTTP.
+// Package query keeps the orders in memory as the bytes that are served, all or with a limit the newest, and answers over HTTP.
 //
 // In: the tables of the current generation, read by position; requests.
 // Out: orders, the latest orders, dead letters, the balance and the state of health, as JSON; the pages.
@@ -26,7 +26,9 @@
 // at the standby soon and often after each announcement, for the standby shows it a moment later. Without the primary it
 // looks every poll interval, and nobody knows how far the standby is behind.
 //
-// A cache has one writer, the follower, which holds its lock for one order at a time. Only dead letters, searches
+// A cache has one writer, the follower, which holds its lock for one order at a time, be it added or, with a limit, dropped. An order
+// that is not held is asked for in the database, and so is a list that reaches beyond what is held: by maxFetches requests at a
+// time, of maxFetched that wait or are being answered, each for at most fetchTimeout. Besides, only dead letters, searches
 // by track number, the balance and readiness ask the database while somebody waits, for at most queryTimeout.
 //
 // Each subscriber to the events is a request that waits for the feed's latest event of each kind. There are at most

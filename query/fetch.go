@@ -19,7 +19,7 @@ const (
 	maxFetches = 4
 	// maxFetched bounds the answers that were not in memory and are being waited for or sent, so that slow clients of large orders
 	// cannot fill it. A list counts as so many orders.
-	maxFetched, fetchedList = 64, 16
+	maxFetched, fetchedList = 64, 32
 	// fetchTimeout is how long somebody waits for a place among those, and again for the turn and the answer.
 	fetchTimeout = 2 * time.Second
 	// fetchedOverhead is what an order costs in the cache of what was fetched, beside its bytes.
@@ -32,7 +32,9 @@ type fetched = otter.Cache[string, entry]
 func newFetched(bytes int64) *fetched {
 	return otter.Must(&otter.Options[string, entry]{
 		MaximumWeight: uint64(max(1, bytes)),
-		Weigher:       func(uid string, e entry) uint32 { return uint32(len(uid) + len(e.body) + len(e.etag) + fetchedOverhead) },
+		Weigher: func(uid string, e entry) uint32 {
+			return uint32(len(uid) + len(e.body) + len(e.etag) + fetchedOverhead)
+		},
 	})
 }
 

@@ -261,3 +261,19 @@ func TestADatabaseThatWasNeverMigratedIsSaidSo(t *testing.T) {
 		t.Errorf("exit code %d, it says\n%s", code, errs)
 	}
 }
+
+func TestSizesAreReadWithTheirUnit(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]memorySize{"512MiB": 512 << 20, "2GiB": 2 << 30, "2048KiB": 2 << 20, "1048576": 1 << 20} {
+		var s memorySize
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%s is %d, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "MiB", "512", "512MB", "-1GiB", "1.5GiB", "1KiBMiB", "1023KiB", "9000000000GiB", "512 MiB"} {
+		var s memorySize
+		if err := s.UnmarshalText([]byte(text)); err == nil || s != 0 {
+			t.Errorf("%q is taken for %d", text, s)
+		}
+	}
+}

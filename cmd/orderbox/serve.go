@@ -24,6 +24,7 @@ type serveCommand struct {
 	schemaFlags
 	Listen string        `env:"ORDERBOX_LISTEN" help:"Address for HTTP; port 0 takes a free one. Default: 127.0.0.1:8080, or without the stage query a free port of 127.0.0.1, which the log says." placeholder:"HOST:PORT"`
 	Stages []string      `env:"ORDERBOX_STAGES" default:"ingest,projector,query" enum:"ingest,projector,query" help:"Which stages to run here. Default: ${default}." placeholder:"STAGE"`
+	Cache  memorySize    `name:"cache-bytes" env:"ORDERBOX_CACHE_BYTES" help:"Memory for orders, such as 512MiB: the newest are held, and the database is asked for others. Default: as much as all orders take." placeholder:"SIZE"`
 	Drain  time.Duration `env:"ORDERBOX_DRAIN" default:"2s" help:"How long to go on answering when told to stop, while /readyz says no: longer than a load balancer takes to notice. Default: ${default}." placeholder:"TIME"`
 }
 
@@ -60,6 +61,7 @@ func (c *serveCommand) Run(ctx context.Context, s cli.Streams) error {
 		projector:   slices.Contains(c.Stages, "projector"),
 		query:       slices.Contains(c.Stages, "query"),
 		databaseURL: c.DatabaseURL, readURL: c.ReadDatabaseURL, broker: c.brokerFlags, tokens: tokens, log: log, drain: c.Drain,
+		cacheBytes: int64(c.Cache),
 	}
 	if st.tls, err = c.config(log); err != nil {
 		return err

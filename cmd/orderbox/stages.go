@@ -32,13 +32,13 @@ import (
 
 // Connections of each stage's pool, so that none can starve another.
 const (
-	ingestConns    = 2 // an append, and the auditor's question; for each source
-	projectorConns = 8 // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
-	queryConns     = 8 // the follower's and the listener's, and operators' requests
-	readConns      = 4 // of a standby: the follower's, searches, and readiness
-	watchConns     = 2 // what never came, and what is pending
-	operatorConns  = 2 // operators' decisions, which may wait for appenders
-	tryConns       = 4 // while there is a dry run: what writes, what reads ahead, and what compares
+	ingestConns    = 2  // an append, and the auditor's question; for each source
+	projectorConns = 8  // of each of two generations the leader's and the reader's, the listener's, one to switch, and two to spare
+	queryConns     = 12 // the follower's and the listener's, operators' requests, and orders that are not in memory
+	readConns      = 8  // of a standby: the follower's, searches, readiness, and orders that are not in memory
+	watchConns     = 2  // what never came, and what is pending
+	operatorConns  = 2  // operators' decisions, which may wait for appenders
+	tryConns       = 4  // while there is a dry run: what writes, what reads ahead, and what compares
 )
 
 // readerRole may read everything and nothing else.
@@ -64,6 +64,7 @@ type stages struct {
 	tls         *tls.Config   // for HTTPS; nil is HTTP
 	schema      []byte        // to judge by; nil is the built-in one
 	drain       time.Duration // how long to answer after the stop was ordered
+	cacheBytes  int64         // limit of the memory for orders; 0 is none
 	log         *slog.Logger
 
 	registry *prometheus.Registry
@@ -267,7 +268,7 @@ func (s *stages) startQuery(ctx context.Context, g *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	options := query.Options{Log: s.log, Metrics: s.registry, Trace: s.trace, Primary: primary, Tokens: s.tokens, Checks: s.checks,
+	options := query.Options{Log: s.log, Metrics: s.registry, Trace: s.trace, Primary: primary, Tokens: s.tokens, Checks: s.checks, CacheBytes: s.cacheBytes,
 		Stats: func(ctx context.Context) (query.Stats, error) {
 			b, err := verify.Stats(ctx, pool)
 			messages, gaps := missing.settled()

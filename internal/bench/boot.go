@@ -39,8 +39,8 @@ func (b *bench) boot(ctx context.Context) error {
 	return nil
 }
 
-func boot(ctx context.Context, w *world.World) (took time.Duration, err error) {
-	s, err := w.Serve(ctx, "query")
+func boot(ctx context.Context, w *world.World, flags ...string) (took time.Duration, err error) {
+	s, err := w.Serve(ctx, "query", flags...)
 	if err != nil {
 		return 0, err
 	}

@@ -62,6 +62,7 @@ func rows() []row {
 		{"latency", (*bench).latency},
 		{"boot", (*bench).boot},
 		{"cache", (*bench).cache},
+		{"limited", (*bench).limited},
 		{"get", (*bench).get},
 		{"busy", (*bench).busy},
 		{"replay", (*bench).replay},

@@ -66,12 +66,14 @@ func constantHeaders(ctx context.Context, s *world.Service, uid string) (http.He
 	return header, err
 }
 
+var client = http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: askers}}
+
 func fetch(ctx context.Context, url string) (http.Header, []byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -33,13 +33,13 @@ type Service struct {
 	err     error // set before ended is closed
 }
 
-// Serve starts the program with these stages, as the names are given to --stages. It may not be ready yet.
-func (w *World) Serve(ctx context.Context, stages string) (*Service, error) {
+// Serve starts the program with these stages, as the names are given to --stages, and more flags. It may not be ready yet.
+func (w *World) Serve(ctx context.Context, stages string, flags ...string) (*Service, error) {
 	address, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.start("serve", "--stages", stages, "--listen", address, "--drain", "0s", "--log-level", "warn")
+	s, err := w.start(append([]string{"serve", "--stages", stages, "--listen", address, "--drain", "0s", "--log-level", "warn"}, flags...)...)
 	if err == nil {
 		s.URL = "http://" + address
 	}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"orderbox/internal/bench/world"
+)
+
+const (
+	// limitedShare is the part of the memory for all orders that a cache is limited to.
+	limitedShare = 10
+	// askers ask for every order at once.
+	askers = 8
+)
+
+// limited: a cache that is limited to a tenth of the orders, beside one that holds all. Every order is asked for once, and each
+// answer compared; then those that both hold are asked for as fast as it goes, of both in turns.
+func (b *bench) limited(ctx context.Context) (err error) {
+	w, err := b.world(ctx, "large", b.sizes.many)
+	if err != nil {
+		return err
+	}
+	whole, err := w.Serve(ctx, "query")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, whole.Stop()) }()
+	if err := whole.Ready(ctx); err != nil {
+		return err
+	}
+	d, err := dumpOf(ctx, whole)
+	if err != nil {
+		return err
+	}
+	all, err := cacheBytes(ctx, whole)
+	if err != nil {
+		return err
+	}
+	limit := []string{"--cache-bytes", strconv.Itoa(int(all) / limitedShare)}
+	s, err := w.Serve(ctx, "query", limit...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Stop()) }()
+	if err := s.Ready(ctx); err != nil {
+		return err
+	}
+	if err := b.everyOrder(ctx, s, d); err != nil {
+		return err
+	}
+	if err := b.limitedRounds(ctx, whole, s, d); err != nil {
+		return err
+	}
+	return b.limitedBoots(ctx, w, limit)
+}
+
+// limitedBoots adds how long a process takes to be ready, with a limit and without.
+func (b *bench) limitedBoots(ctx context.Context, w *world.World, limit []string) error {
+	f := figure{Row: b.row, What: "boot with a tenth of the memory", Unit: "s", Limit: "without a limit", Goal: goal{Ratio: true, Most: 0.5, Large: true}}
+	for range b.rounds {
+		with, err := boot(ctx, w, limit...)
+		if err != nil {
+			return err
+		}
+		without, err := boot(ctx, w)
+		if err != nil {
+			return err
+		}
+		f.Values, f.Limits = append(f.Values, with.Seconds()), append(f.Limits, without.Seconds())
+		b.say("ready after %.2f s; without a limit %.2f s", with.Seconds(), without.Seconds())
+	}
+	b.figures = append(b.figures, f)
+	return nil
+}
+
+// everyOrder asks a service for each order by its id, and for all in lists, and compares the answers with those of another.
+func (b *bench) everyOrder(ctx context.Context, s *world.Service, d *dump) error {
+	g, asking := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range askers {
+		g.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < len(d.uids); i = int(next.Add(1)) - 1 {
+				tag, want, _ := d.order(d.uids[i])
+				header, got, err := fetch(asking, s.URL+orderPath+d.uids[i])
+				if err != nil {
+					return err
+				}
+				if header.Get("Etag") != string(tag) || !bytes.Equal(got, want) {
+					return fmt.Errorf("order %d of the newest is answered otherwise than without a limit", i)
+				}
+				if i%100_000 == 99_999 {
+					b.say("%d of %d answers are the same bytes", i+1, len(d.uids))
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	listed, err := dumpOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(listed.slab, d.slab) {
+		return errors.New("the lists have other orders than without a limit")
+	}
+	b.say("each of %d orders is the same, alone and in the lists", len(d.uids))
+	return nil
+}
+
+// limitedRounds loads the service that holds all and the one that does not, by turns, with orders that both hold, and the latter
+// with orders that it does not. The first round warms both up and does not count.
+func (b *bench) limitedRounds(ctx context.Context, whole, s *world.Service, d *dump) error {
+	tenth := len(d.uids) / limitedShare
+	newest, others := *d, *d
+	newest.uids, others.uids = d.uids[:tenth/2], d.uids[2*tenth:] // held and not, however the sizes are spread
+	hits := figure{Row: b.row, What: "GET by id of orders that are held", Unit: "GET/s", Short: "limited cache", Limit: "the same orders of a cache without a limit", Goal: goal{Ratio: true, Least: 0.95}}
+	misses := figure{Row: b.row, What: "GET by id of orders that are not, random ones of all", Unit: "GET/s"}
+	for round := range b.rounds + 1 {
+		var rates [3]float64
+		for i, ask := range []struct {
+			s *world.Service
+			d *dump
+		}{{s, &newest}, {whole, &newest}, {s, &others}} {
+			l, err := b.wrk(ctx, ask.s.URL, ask.d, b.sizes.Load)
+			if err != nil {
+				return err
+			}
+			rates[i] = l.PerSecond()
+		}
+		b.say("%.0f GET/s; without a limit %.0f; of orders that are not held %.0f", rates[0], rates[1], rates[2])
+		if round > 0 {
+			hits.Values, hits.Limits, misses.Values = append(hits.Values, rates[0]), append(hits.Limits, rates[1]), append(misses.Values, rates[2])
+		}
+	}
+	b.figures = append(b.figures, hits, misses)
+	return nil
+}
+
+// cacheBytes is what a service says its orders take.
+func cacheBytes(ctx context.Context, s *world.Service) (float64, error) {
+	code, text, err := world.Get(ctx, s.URL+"/metrics")
+	if err != nil || code != http.StatusOK {
+		return 0, errors.Join(err, fmt.Errorf("read the metrics: status %d", code))
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "orderbox_cache_bytes "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("%s/metrics does not say what the cache takes", s.URL)
+}
