@@ -34,7 +34,9 @@ func (s *Server) homePage(w http.ResponseWriter, r *http.Request) error {
 		Loading: !c.complete.Load(), // then the latest so far are among the oldest there are
 	}
 	view.Focus = true
-	view.Count = c.total()
+	if view.Count = c.total(); view.Loading {
+		view.Count, _ = c.size()
+	}
 	if s.o.Missing != nil {
 		if messages, gaps := s.o.Missing(); messages > 0 {
 			view.Missing = static.Say("Missing: %s in %s.", static.Count{N: messages, Noun: "message"}, static.Count{N: gaps, Noun: "gap"})
