@@ -30,10 +30,11 @@ const policy = `
 	inbox, internal/retry, internal/grace, internal/natstls, internal/stream, internal/trace < ingest
 	orderbox, inbox, sql, internal/retry, internal/grace, internal/listen, internal/trace < projector
 	orderbox, static, internal/retry, internal/listen, internal/trace < query
+	internal/natstls, internal/retry, internal/stream < internal/cutover
 	sql, internal/local < internal/testservers
 	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
-	internal/archive, internal/cli, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/trace, internal/verify < cmd/orderbox
+	internal/archive, internal/cli, internal/cutover, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/trace, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
 	publisher, sql, internal/local < internal/bench/world
 	internal/cli < internal/bench/load
@@ -43,8 +44,9 @@ const policy = `
 
 // Who may import what of others' making. What is not listed may be imported anywhere.
 var fences = map[string]string{
-	"github.com/nats-io/stan.go":                  "ingest publisher internal/bench/world",
-	"github.com/nats-io/nats.go":                  "ingest publisher internal/natstls internal/stream",
+	"github.com/nats-io/stan.go":                  "ingest publisher internal/cutover internal/bench/world",
+	"github.com/nats-io/nats.go":                  "ingest publisher internal/cutover internal/natstls internal/stream",
+	"github.com/synadia-io/orbit.go":              "internal/cutover",
 	"github.com/nats-io/nats-streaming-server":    "internal/local internal/testservers",
 	"github.com/nats-io/nats-server":              "internal/local internal/testservers",
 	"github.com/fergusstrange/embedded-postgres":  "internal/local",
@@ -58,7 +60,7 @@ var fences = map[string]string{
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
 	"github.com/klauspost/compress":               "internal/archive",
 	"github.com/willabides/kongplete":             "cmd/orderbox internal/cli",
-	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
+	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/cutover internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
 	"github.com/moby/moby":                        "internal/faults",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",

@@ -1,0 +1,124 @@
+package cutover
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+
+	"orderbox/internal/natstls"
+	"orderbox/internal/stream"
+)
+
+const (
+	// A broker that has answered none of three pings a second apart is taken for lost.
+	pingSeconds = 1
+	pingMax     = 3
+	connectWait = 3 * time.Second
+	flushWait   = 5 * time.Second
+	// peekWait is how long the broker may take to deliver a message that it has.
+	peekWait = 5 * time.Second
+	// ackWait is after how long the broker delivers again what was not acknowledged.
+	ackWait = 30 * time.Second
+	// maxInFlight and maxInFlightBytes bound what was delivered and is not acknowledged.
+	maxInFlight      = 2000
+	maxInFlightBytes = 256 << 20
+)
+
+// STAN says where the channel is. All but TLS are needed.
+type STAN struct {
+	URL     string // of a NATS server, or several with commas
+	Cluster string
+	Channel string
+	Client  string // the client id: one at a time
+	TLS     natstls.Files
+}
+
+// connect builds a session; lose is called once it is lost, which stan.go never mends.
+func (o STAN) connect(lose func(error)) (stan.Conn, error) {
+	options := append(o.TLS.Options(),
+		nats.Timeout(connectWait), nats.Name(o.Client), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
+		nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }))
+	conn, err := stan.Connect(o.Cluster, o.Client,
+		stan.NatsURL(o.URL),
+		stan.NatsOptions(options...),
+		stan.ConnectWait(connectWait),
+		stan.Pings(pingSeconds, pingMax),
+		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }))
+	if advice := natstls.Advice(err); advice != "" {
+		err = fmt.Errorf("%w; try: %s", err, advice)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to cluster %s as %s: %w", o.Cluster, o.Client, err)
+	}
+	return conn, nil
+}
+
+// inFlight is how many messages may be delivered without acknowledgement, so that they fit into memory.
+func inFlight(conn stan.Conn) int {
+	return int(min(maxInFlight, max(16, maxInFlightBytes/max(1, conn.NatsConn().MaxPayload()))))
+}
+
+// place is where a message is in the channel: the origin of its copy, but for the channel's name.
+type place struct {
+	sequence uint64
+	stamp    int64
+}
+
+func placeOf(o stream.Origin) place { return place{o.Sequence, o.Stamp} }
+
+// peek returns the place of the message that a subscription starts with; a zero one when there is none.
+func peek(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption) (place, error) {
+	got := make(chan place, 1)
+	sub, err := conn.Subscribe(channel, func(msg *stan.Msg) {
+		select {
+		case got <- place{msg.Sequence, msg.Timestamp}:
+		default:
+		}
+	}, start, stan.SetManualAckMode(), stan.MaxInflight(1)) // without acknowledgement it is one alone
+	if err != nil {
+		return place{}, fmt.Errorf("ask STAN what it has: %w", err)
+	}
+	defer sub.Close() // an error means a dead session, which says so itself
+	select {
+	case p := <-got:
+		return p, nil
+	case <-ctx.Done():
+		return place{}, ctx.Err()
+	case <-time.After(peekWait):
+		return place{}, nil
+	}
+}
+
+// deliver has messages delivered from a start on, in order, until ctx ends or take returns an error, which it returns. What
+// take got is acknowledged by whom it was given to. lost is the session's.
+func deliver(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption, lost <-chan error,
+	take func(first *stan.Msg, more <-chan *stan.Msg) error) error {
+	n := inFlight(conn)
+	received := make(chan *stan.Msg, 2*n) // what is delivered again has room beside it
+	sub, err := conn.Subscribe(channel, func(msg *stan.Msg) {
+		select {
+		case received <- msg:
+		default: // it comes again
+		}
+	}, start, stan.SetManualAckMode(), stan.AckWait(ackWait), stan.MaxInflight(n))
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", channel, err)
+	}
+	defer sub.Close()
+	for {
+		select {
+		case msg := <-received:
+			if err := take(msg, received); err != nil {
+				return err
+			}
+		case err := <-lost:
+			return fmt.Errorf("session lost: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
