@@ -26,6 +26,7 @@ var statementsOf = map[string]func(testservers.DB) string{
 	"../query":            func(db testservers.DB) string { return db.ReaderURL },
 	"../internal/archive": func(db testservers.DB) string { return db.AdminURL },
 	"../internal/trace":   func(db testservers.DB) string { return db.ReaderURL },
+	"../internal/cutover": func(db testservers.DB) string { return db.ReaderURL },
 	"../internal/verify":  func(db testservers.DB) string { return db.ReaderURL },
 }
 
