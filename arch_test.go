@@ -34,7 +34,7 @@ const policy = `
 	sql, internal/local < internal/testservers
 	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
-	internal/archive, internal/cli, internal/cutover, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/trace, internal/verify < cmd/orderbox
+	internal/archive, internal/cli, internal/cutover, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/stream, internal/trace, internal/verify < cmd/orderbox
 	publisher, internal/cli, internal/natstls < cmd/publish
 	publisher, sql, internal/local < internal/bench/world
 	internal/cli < internal/bench/load

@@ -42,10 +42,16 @@ func mustPublish(tb testing.TB, natsURL, cluster, channel string, rate float64, 
 
 func mustPublishTo(tb testing.TB, o publisher.Options, payloads ...[]byte) {
 	tb.Helper()
+	if err := publishTo(tb, o, payloads...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func publishTo(tb testing.TB, o publisher.Options, payloads ...[]byte) error {
 	o.AckWait = 10 * time.Minute // on a busy machine a shorter one publishes twice
 	p, err := publisher.New(o)
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
 	var result publisher.Result
 	// A broker that is busy with other tests may not answer at once; nothing was published then.
@@ -62,8 +68,9 @@ func mustPublishTo(tb testing.TB, o publisher.Options, payloads ...[]byte) {
 		}
 	}
 	if err != nil || result.Confirmed != int64(len(payloads)) {
-		tb.Fatalf("published %+v, %v", result, err)
+		return fmt.Errorf("published %+v, %w", result, err)
 	}
+	return nil
 }
 
 func mustCheck(tb testing.TB, databaseURL string) verify.Report {
@@ -231,7 +238,7 @@ func TestStagesRunApart(t *testing.T) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
-	flags := brokerFlags{channelFlags: channelFlags{sourceFlags: sourceFlags{Sources: []string{"stan"}}, NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel}, ClientID: channel}
+	flags := brokerFlags{channelFlags{sourceFlags{Sources: []string{"stan"}}, addressFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: channel}}, clientFlags{channel}}
 	for _, s := range []*stages{{ingest: true, listener: measuring}, {projector: true}, {query: true, listener: listener}} {
 		s.databaseURL, s.broker, s.log = db.ServiceURL, flags, slog.New(slog.NewTextHandler(t.Output(), nil))
 		group.Go(func() {

@@ -42,9 +42,13 @@ func (f adminFlags) check() error {
 	return nil
 }
 
+type streamFlags struct {
+	Stream string `env:"ORDERBOX_STREAM" default:"ORDERS" help:"Stream of JetStream. It is made where there is none, with the channel as its subject. Default: ${default}." placeholder:"NAME"`
+}
+
 type sourceFlags struct {
 	Sources []string `name:"source" env:"ORDERBOX_SOURCE" default:"stan" enum:"stan,jetstream" help:"Where messages come from: stan, jetstream, or both while producers move. Default: ${default}." placeholder:"SOURCE"`
-	Stream  string   `env:"ORDERBOX_STREAM" default:"ORDERS" help:"Stream of JetStream. It is made where there is none, with the channel as its subject. Default: ${default}." placeholder:"NAME"`
+	streamFlags
 }
 
 // stream is the stream to receive from when the source is one, and empty otherwise.
@@ -58,6 +62,10 @@ func (f sourceFlags) stream(source string) string {
 // channelFlags name a channel of a broker's, or one of each of two.
 type channelFlags struct {
 	sourceFlags
+	addressFlags
+}
+
+type addressFlags struct {
 	NATSURL   string `name:"nats-url" env:"ORDERBOX_NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS server, or several with commas. Default: ${default}." placeholder:"URL"`
 	StreamURL string `name:"stream-url" env:"ORDERBOX_STREAM_URL" help:"NATS server with the stream, or several with commas, where it is another one than STAN's." placeholder:"URL"`
 	Cluster   string `name:"stan-cluster" env:"ORDERBOX_STAN_CLUSTER" default:"orderbox" help:"Cluster id of NATS Streaming. Default: ${default}." placeholder:"ID"`
@@ -68,11 +76,15 @@ type channelFlags struct {
 // brokerFlags are for who receives.
 type brokerFlags struct {
 	channelFlags
+	clientFlags
+}
+
+type clientFlags struct {
 	ClientID string `name:"client-id" env:"ORDERBOX_CLIENT_ID" help:"Tells this replica from others; must stay the same when it is started again. Default: orderbox-HOSTNAME." placeholder:"ID"`
 }
 
 // url is where a source is.
-func (f channelFlags) url(source string) string {
+func (f addressFlags) url(source string) string {
 	if source == inbox.SourceJetStream {
 		return cmp.Or(f.StreamURL, f.NATSURL)
 	}
@@ -82,7 +94,7 @@ func (f channelFlags) url(source string) string {
 var notInClientID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 // clientID is the replica's name with the broker, which allows letters, digits, - and _ only.
-func (f brokerFlags) clientID() (string, error) {
+func (f clientFlags) clientID() (string, error) {
 	if f.ClientID != "" {
 		return f.ClientID, nil
 	}

@@ -44,7 +44,7 @@ func mustFlow(tb testing.TB, broker testservers.STAN) *flow {
 	}
 	f.url = "http://" + listener.Addr().String()
 	s := &stages{ingest: true, projector: true, query: true, databaseURL: f.db.ServiceURL, listener: listener,
-		broker: brokerFlags{channelFlags: channelFlags{sourceFlags: sourceFlags{Sources: []string{"stan"}}, NATSURL: broker.URL, Cluster: broker.Cluster, Channel: f.channel}, ClientID: f.channel},
+		broker: brokerFlags{channelFlags{sourceFlags{Sources: []string{"stan"}}, addressFlags{NATSURL: broker.URL, Cluster: broker.Cluster, Channel: f.channel}}, clientFlags{f.channel}},
 		tokens: []query.Token{{Name: "ann", Secret: flowToken}}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var group sync.WaitGroup

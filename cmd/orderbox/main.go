@@ -20,6 +20,7 @@ type commands struct {
 	Verify      verifyCommand      `cmd:"" help:"Check the laws on the live data and print the balance."`
 	Archive     archiveCommand     `cmd:"" help:"Take old months out of the log, into compressed files."`
 	Restore     restoreCommand     `cmd:"" help:"Put archived months back into the log."`
+	Cutover     cutoverCommand     `cmd:"" help:"Copy a STAN channel to JetStream while producers move, and prove that nothing is lost."`
 	Ready       readyCommand       `cmd:"" help:"Ask a running service whether it is fit to serve."`
 	Completion  completionCommand  `cmd:"" help:"Print what makes your shell complete this program's commands and flags."`
 

@@ -175,7 +175,7 @@ var documented = sync.OnceValues(func() (*contract.Contract, error) {
 })
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "archive", "restore", "ready", "dead-letters",
+	for _, command := range []string{"", "up", "serve", "migrate", "replay", "verify", "cutover", "archive", "restore", "ready", "dead-letters",
 		"dead-letters list", "dead-letters groups", "dead-letters show", "dead-letters payload", "dead-letters reproduce",
 		"dead-letters retry", "dead-letters amend", "dead-letters discard", "dead-letters reopen", "completion"} {
 		args, name := []string{"--help"}, "orderbox"

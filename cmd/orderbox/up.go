@@ -111,7 +111,8 @@ func (c *upCommand) Run(ctx context.Context, s cli.Streams) error {
 	defer broker.Stop()
 
 	st := stages{ingest: true, projector: true, query: true, databaseURL: databaseURL, tokens: tokens,
-		broker:   brokerFlags{channelFlags: channelFlags{sourceFlags: c.sourceFlags, NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel}, ClientID: "orderbox-up"},
+		broker: brokerFlags{channelFlags{c.sourceFlags, addressFlags{NATSURL: broker.URL(), Cluster: cluster, Channel: c.Channel}},
+			clientFlags{"orderbox-up"}},
 		listener: listener, schema: schema, log: log}
 	if err := c.writeEnv(&st, postgres.URL("postgres")); err != nil {
 		return err

@@ -21,7 +21,7 @@ type RelayOptions struct {
 	Stream stream.Options // its subject is STAN's channel
 	// UntilQuiet ends the relay once STAN has had nothing new for so long and all of it is copied; 0 never does.
 	UntilQuiet time.Duration
-	// Progress is called about every second while there is a session, from a goroutine of the relay's; it may be nil.
+	// Progress is called about every second while there is a session, and at the end; by one goroutine at a time. It may be nil.
 	Progress func(Progress)
 	Log      *slog.Logger // nil discards
 }
@@ -93,6 +93,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		return err
 	})
+	r.o.Progress(r.progress(place{}))
 	if refusal, ok := errors.AsType[*Refusal](context.Cause(ctx)); ok {
 		return refusal
 	}
