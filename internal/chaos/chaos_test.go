@@ -37,6 +37,11 @@ func TestBrokerCluster(t *testing.T) {
 	playAndJudge(t, faults.Options{Brokers: nodes}, clustered(), 5_000, len(clustered()))
 }
 
+// The same of a stream that has its messages on three nodes of JetStream.
+func TestStreamCluster(t *testing.T) {
+	playAndJudge(t, faults.Options{Streams: nodes}, clustered(), 5_000, len(clustered()))
+}
+
 // Whichever replica projects, another one takes its place when it is struck, and it never again writes beside it.
 func TestLeadingReplica(t *testing.T) {
 	playAndJudge(t, faults.Options{}, leaders(), 5_000, len(leaders()))
@@ -91,7 +96,7 @@ func newRun(t *testing.T, world *faults.World, deck []card, seed uint64, message
 	found := &problems{tell: t.Log}
 	c := &conductor{world: world, plan: plan(deck, seed, messages, count), problems: found,
 		pool: testservers.Open(t, world.Database().ReaderURL, 2)}
-	c.load = &load{url: world.BrokerURL, cluster: world.Cluster, channel: world.Channel, seed: seed, messages: messages, faults: count,
+	c.load = &load{to: world.Publishing(), seed: seed, messages: messages, faults: count,
 		ledger: newLedger(), gate: newGate(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	c.lookups = newLookups(c.load.ledger, found, &c.underWay)
 	for n, url := range world.ServiceURLs() {
@@ -139,7 +144,7 @@ func (r *run) play(ctx context.Context) error {
 // judge is the verdict on the outcome.
 func (r *run) judge(ctx context.Context) error {
 	r.t.Log("judging")
-	r.checker = newChecker(r.load.channel, r.load.ledger, r.problems, r.epochs)
+	r.checker = newChecker(r.from, r.load.ledger, r.problems, r.epochs)
 	if err := judgeLog(ctx, r.pool, r.checker); err != nil {
 		return fmt.Errorf("judge the log: %w", err)
 	}

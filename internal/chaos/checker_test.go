@@ -14,9 +14,8 @@ type epoch struct {
 
 // entry is one row of the log with its fate, as the database has them.
 type entry struct {
+	origin
 	position int64
-	source   string
-	channel  string
 	sequence int64
 	stamp    time.Time
 	payload  digest
@@ -28,10 +27,13 @@ type entry struct {
 	first   int64  // what it is a duplicate of or lost to; 0 for nothing
 }
 
+// origin is where messages come from, as the log calls it.
+type origin struct{ source, channel string }
+
 // checker judges a log by what was published. It is not told what the service means to do, and shares
 // nothing with it but the reference model.
 type checker struct {
-	channel  string
+	origin   origin
 	ledger   *ledger
 	problems *problems
 	epochs   []epoch
@@ -42,8 +44,8 @@ type checker struct {
 	position                    int64
 }
 
-func newChecker(channel string, l *ledger, p *problems, epochs []epoch) *checker {
-	return &checker{channel: channel, ledger: l, problems: p, epochs: epochs,
+func newChecker(from origin, l *ledger, p *problems, epochs []epoch) *checker {
+	return &checker{origin: from, ledger: l, problems: p, epochs: epochs,
 		received: make([][]bool, len(epochs)), deadLetters: map[string]int64{}}
 }
 
@@ -72,7 +74,7 @@ func (c *checker) see(e entry) {
 
 // seeDelivery checks that the broker's message came for the first time.
 func (c *checker) seeDelivery(e entry) {
-	if e.source != "stan" || e.channel != c.channel || e.sequence < 1 {
+	if e.origin != c.origin || e.sequence < 1 {
 		c.problems.add("an entry is not from the broker", "position %d is from %s %s", e.position, e.source, e.channel)
 		return
 	}

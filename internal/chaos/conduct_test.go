@@ -2,15 +2,12 @@ package chaos
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/stan.go"
 
 	"orderbox/internal/faults"
 	"orderbox/internal/verify"
@@ -47,6 +44,7 @@ type conductor struct {
 	began    time.Time
 	stop     func() // gives the run up
 
+	from     origin       // of what the broker has, once it was asked
 	underWay atomic.Int64 // faults
 	decided  atomic.Int64 // entries that the projector is through with
 
@@ -238,7 +236,7 @@ func (c *conductor) settle(ctx context.Context) (last int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if last, err = c.lastSequence(ctx); err != nil {
+	if last, err = c.ask(ctx); err != nil {
 		return 0, err
 	}
 	return last, c.progress(ctx, "the log has what the broker stored", func() (int64, bool) {
@@ -271,33 +269,6 @@ func (c *conductor) progress(ctx context.Context, what string, look func() (n in
 			return fmt.Errorf("%s: it stands at %d for %v", what, n, patience)
 		}
 		wait(ctx, lookAgain)
-	}
-}
-
-// lastSequence asks the broker for the number of the newest message that it has.
-func (c *conductor) lastSequence(ctx context.Context) (int64, error) {
-	conn, err := stan.Connect(c.load.cluster, "witness-"+rand.Text(), stan.NatsURL(c.load.url), stan.ConnectWait(30*time.Second))
-	if err != nil {
-		return 0, fmt.Errorf("ask the broker for its last message: %w", err)
-	}
-	defer conn.Close()
-	newest := make(chan int64, 1)
-	_, err = conn.Subscribe(c.load.channel, func(m *stan.Msg) {
-		select {
-		case newest <- int64(m.Sequence):
-		default:
-		}
-	}, stan.StartWithLastReceived())
-	if err != nil {
-		return 0, fmt.Errorf("ask the broker for its last message: %w", err)
-	}
-	select {
-	case last := <-newest:
-		return last, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(patience):
-		return 0, errors.New("the broker shows no message though it has confirmed some")
 	}
 }
 

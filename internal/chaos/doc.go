@@ -10,11 +10,12 @@
 // The world is that of package faults: broker, database and two replicas of the service. Publishers send orders,
 // duplicates, conflicts and rubbish, at least once. Clients look orders up at each replica all the while.
 //
-// There are three tests, each with faults of its own (plan_test.go):
+// There are four tests, each with faults of its own (plan_test.go):
 //
 //   - TestChaos: all are killed, paused, cut off, restarted, and the broker's store is wiped.
 //   - TestBrokerCluster: the broker is a cluster of three, of which the one that leads is struck, as they
 //     themselves say when it is, and others.
+//   - TestStreamCluster: the same, and the broker is JetStream, with three replicas of the stream.
 //   - TestLeadingReplica: whichever replica projects is struck.
 //
 // # What is checked

@@ -84,12 +84,12 @@ func (g *gate) setHold(hold bool) { g.change(func() { g.hold = hold }) }
 
 // load is what the publishers share.
 type load struct {
-	url, cluster, channel string
-	seed                  uint64
-	messages, faults      int
-	ledger                *ledger
-	gate                  *gate
-	log                   *slog.Logger
+	to               publisher.Options // URL, and cluster or stream, and channel
+	seed             uint64
+	messages, faults int
+	ledger           *ledger
+	gate             *gate
+	log              *slog.Logger
 
 	confirmed atomic.Int64
 	again     atomic.Int64
@@ -114,7 +114,7 @@ func (l *load) publish(ctx context.Context, number, count int) error {
 	var mu sync.Mutex
 	confirmed := int64(0)
 	p, err := publisher.New(publisher.Options{
-		URL: l.url, Cluster: l.cluster, Channel: l.channel, ConnectWait: time.Minute, AckWait: ackWait,
+		URL: l.to.URL, Cluster: l.to.Cluster, Stream: l.to.Stream, Channel: l.to.Channel, ConnectWait: time.Minute, AckWait: ackWait,
 		Rate: float64(count) / (float64(l.faults+1) * stretch.Seconds()),
 		Progress: func(r publisher.Result) {
 			l.confirmed.Add(r.Confirmed - confirmed)

@@ -19,7 +19,7 @@ func told() (*ledger, []entry) {
 	for m := range publisher.Messages(5, 600, 0.5) {
 		l.publish(m)
 		position := int64(len(log) + 1)
-		e := entry{position: position, source: "stan", channel: "orders", sequence: position,
+		e := entry{origin: origin{"stan", "orders"}, position: position, sequence: position,
 			payload: digestOf(m.Payload), fates: 1, verdict: m.Verdict}
 		switch m.Verdict {
 		case publisher.VerdictOrder:
@@ -105,7 +105,7 @@ func TestTheCheckerFinds(t *testing.T) {
 			t.Parallel()
 			l, log := told()
 			found := new(problems)
-			checker := newChecker("orders", l, found, []epoch{{last: int64(len(log))}})
+			checker := newChecker(origin{"stan", "orders"}, l, found, []epoch{{last: int64(len(log))}})
 			for _, e := range c.do(l, log) {
 				checker.see(e)
 			}

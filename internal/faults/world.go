@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"orderbox/internal/testservers"
+	"orderbox/publisher"
 )
 
 const (
@@ -113,6 +114,11 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 		}
 	}
 	return nil
+}
+
+// Publishing returns what a publisher needs to reach the broker.
+func (w *World) Publishing() publisher.Options {
+	return publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Stream: w.Stream, Channel: w.Channel}
 }
 
 // Database returns the migrated database, by the roles that log in to it.

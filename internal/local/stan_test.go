@@ -252,3 +252,11 @@ func TestSTANNamesThePortThatIsTaken(t *testing.T) {
 		t.Errorf("error is %v, want %s", err, want)
 	}
 }
+
+// By default the server confirms what it syncs within two minutes, which a kill does not show: the system still has it.
+func TestAStreamsMessagesAreSyncedBeforeTheyAreConfirmed(t *testing.T) {
+	t.Parallel()
+	if o := natsServerOptions(STANOptions{JetStream: t.TempDir()}, 0); !o.JetStream || !o.SyncAlways {
+		t.Errorf("JetStream %v, synced always %v", o.JetStream, o.SyncAlways)
+	}
+}
