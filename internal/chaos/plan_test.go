@@ -41,15 +41,20 @@ type planned struct {
 }
 
 func (p planned) String() string {
-	what := fmt.Sprintf("%v %v", p.Kind, p.Target)
 	if p.Target == faults.Service || p.rank != named {
-		what = fmt.Sprintf("%s %d", what, p.N)
+		return p.describe(fmt.Sprintf(" %d", p.N))
 	}
-	if p.rank != named {
-		what = fmt.Sprintf("%s, which is %s", what, p.rank)
+	return p.describe("")
+}
+
+// describe says what the fault is, of the one with that number.
+func (c card) describe(number string) string {
+	what := fmt.Sprintf("%v %v%s", c.Kind, c.Target, number)
+	if c.rank != named {
+		what = fmt.Sprintf("%s, which is %s", what, c.rank)
 	}
-	if p.From != "" {
-		what = fmt.Sprintf("%s, from the %s", what, p.From)
+	if c.From != "" {
+		what = fmt.Sprintf("%s, from every %s", what, c.From)
 	}
 	return what
 }

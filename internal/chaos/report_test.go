@@ -75,16 +75,24 @@ func (r *run) report(command string) string {
 
 // reportFaults sums the faults up by kind, and then lists them.
 func (r *run) reportFaults(b *strings.Builder) {
-	byKind := map[string][]time.Duration{}
+	backs, replaced := map[string][]time.Duration{}, map[string][]time.Duration{}
 	for _, h := range r.past {
-		what := fmt.Sprintf("%v %v", h.Kind, h.Target)
-		byKind[what] = append(byKind[what], h.back)
+		what := h.describe("")
+		backs[what] = append(backs[what], h.back)
+		if h.succeeds() {
+			replaced[what] = append(replaced[what], h.replaced)
+		}
 	}
 	fmt.Fprintf(b, "\n## Faults by kind\n\nAll is well again when every replica is ready and messages go on being decided.\n\n"+
 		"| fault | times | all well after (median) | (longest) |\n|---|---:|---:|---:|\n")
-	for _, what := range slices.Sorted(maps.Keys(byKind)) {
-		backs := slices.Sorted(slices.Values(byKind[what]))
-		fmt.Fprintf(b, "| %s | %d | %v | %v |\n", what, len(backs), seconds(backs[len(backs)/2]), seconds(backs[len(backs)-1]))
+	for _, what := range slices.Sorted(maps.Keys(backs)) {
+		fmt.Fprintf(b, "| %s | %d | %s |\n", what, len(backs[what]), spread(backs[what]))
+	}
+	if len(replaced) > 0 {
+		fmt.Fprintf(b, "\nWhere one that led was struck, another one led in its place:\n\n| fault | after (median) | (longest) |\n|---|---:|---:|\n")
+	}
+	for _, what := range slices.Sorted(maps.Keys(replaced)) {
+		fmt.Fprintf(b, "| %s | %s |\n", what, spread(replaced[what]))
 	}
 	fmt.Fprintf(b, "\n## Faults in their order\n\n| | fault | at message | after | for | while another | all well after |\n|---:|---|---:|---:|---:|---|---:|\n")
 	for _, h := range slices.SortedFunc(slices.Values(r.past), func(a, b happened) int { return int(a.began - b.began) }) {
@@ -94,6 +102,12 @@ func (r *run) reportFaults(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %d | %v | %s | %v | %v | %s | %v |\n", h.number, h, thousands(h.at), h.began.Round(time.Second), seconds(h.hold), together, seconds(h.back))
 	}
+}
+
+// spread is the median and the longest, as two columns.
+func spread(all []time.Duration) string {
+	sorted := slices.Sorted(slices.Values(all))
+	return fmt.Sprintf("%v | %v", seconds(sorted[len(sorted)/2]), seconds(sorted[len(sorted)-1]))
 }
 
 // stored is how many messages the broker says that it had.
