@@ -177,14 +177,22 @@ func (w *World) connect(ctx context.Context, s *server, links []link) error {
 	return nil
 }
 
-// stopTimeout is how long a server may take to stop in an orderly way: as long as compose.yaml gives it.
-const stopTimeout = 30 * time.Second
+const (
+	// stopTimeout is how long a server may take to stop in an orderly way: as long as compose.yaml gives it.
+	stopTimeout = 30 * time.Second
+	// nodeStopTimeout is for a node of a cluster: one of STAN hangs now and then as it stops, and may as well be killed,
+	// for the others have what it confirmed.
+	nodeStopTimeout = 10 * time.Second
+)
 
 // killed is the exit code of what did not stop by itself.
 const killed = 128 + 9
 
 func (w *World) restart(ctx context.Context, s *server) error {
 	id, seconds := s.container.GetContainerID(), int(stopTimeout.Seconds())
+	if s.role != nil {
+		seconds = int(nodeStopTimeout.Seconds())
+	}
 	if _, err := w.engine.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &seconds}); err != nil {
 		return err
 	}
