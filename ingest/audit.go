@@ -29,7 +29,11 @@ type auditor struct {
 	box    *inbox.Inbox
 	source string
 	// settle is after how long a message that was delivered to anybody is in the log, or was delivered again.
-	settle  time.Duration
+	settle time.Duration
+	// rest is how long the broker and an inbox that agree are left alone at least, but when there is doubt: the database was
+	// away, and one without the end of the log may be in its place.
+	rest    time.Duration
+	doubt   chan struct{} // one pending
 	hand    *hand
 	log     *slog.Logger
 	metrics *metrics
@@ -92,10 +96,14 @@ func (a *auditor) run(ctx context.Context, s session) {
 		if err != nil {
 			a.log.Warn("audit failed, trying again later", "error", err)
 		}
-		if pause = min(max(2*pause, a.settle), maxAuditPause); recovered > 0 {
+		if pause = min(max(2*pause, a.rest), maxAuditPause); recovered > 0 {
 			pause = 0
 		}
-		if retry.Wait(ctx, pause+rand.N(a.settle)) != nil {
+		select {
+		case <-a.doubt:
+			pause = 0
+		case <-time.After(pause + rand.N(a.settle)):
+		case <-ctx.Done():
 			return
 		}
 	}

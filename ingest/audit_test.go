@@ -54,6 +54,31 @@ func TestWhatARestoredDatabaseLacksIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// Another server may be the primary then, a standby that lagged. Otherwise the log is left alone for long.
+func TestTheLogIsComparedSoonAfterTheDatabaseWasAway(t *testing.T) {
+	t.Parallel()
+	db, broker, channel := testservers.Database(t), testservers.Broker(t), testservers.Channel(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	g := mustMake(t, pool, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel, ClientID: "ingest-" + channel,
+		Batch: 50, AckWait: 2 * time.Second})
+	g.audit.rest = maxAuditPause
+	mustRunIt(t, g)
+	testservers.Eventually(t, "it receives", g.Connected)
+	mustPublish(t, broker, channel, numbered(1, 100)...)
+	mustHold(t, pool, numbered(1, 100))
+	mustForget(t, admin, `sequence > 50`)
+	for _, may := range []string{`revoke insert on inbox from orderbox`, `grant insert on inbox to orderbox`} {
+		if _, err := admin.Exec(t.Context(), may); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(may, "revoke") {
+			mustPublish(t, broker, channel, "101")
+			testservers.Eventually(t, "the append fails", func() bool { return g.portion.Of(2) == 1 })
+		}
+	}
+	mustHold(t, pool, numbered(1, 101))
+}
+
 func TestWhatSomebodyElseWasGivenIsFetchedAgain(t *testing.T) {
 	t.Parallel()
 	pool, broker, channel := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.Broker(t), testservers.Channel(t)

@@ -52,15 +52,21 @@ func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 	if len(batch) == 0 {
 		return
 	}
+	failed := false
 	retry.Forever(ctx, g.log, "append", func(ctx context.Context, works func()) error {
 		for len(batch) > 0 {
 			part := batch[:min(len(batch), g.portion.Of(g.o.Batch))]
 			if err := g.append(ctx, part); err != nil {
+				failed = true
 				g.portion.Failed()
 				return err
 			}
 			g.portion.Worked()
 			works()
+			if failed {
+				failed = false
+				signal(g.audit.doubt)
+			}
 			for _, message := range g.hand.release(part) {
 				// An error means a dead session: the broker will deliver again, and the inbox knows the message.
 				_ = message.Ack()

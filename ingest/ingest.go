@@ -111,7 +111,7 @@ func New(box *inbox.Inbox, o Options) (*Ingester, error) {
 	// Twice what the broker may have outstanding: when a durable resumes, all of it arrives at once.
 	g.hand = newHand(4*o.Batch, maxHandBytes)
 	g.metrics = newMetrics(g.source, o.Metrics, g.hand)
-	g.audit = &auditor{box: box, source: g.source, settle: 2 * o.AckWait, hand: g.hand, log: g.log, metrics: g.metrics}
+	g.audit = &auditor{box: box, source: g.source, settle: 2 * o.AckWait, rest: 2 * o.AckWait, doubt: make(chan struct{}, 1), hand: g.hand, log: g.log, metrics: g.metrics}
 	return g, nil
 }
 
