@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"orderbox/internal/testservers"
@@ -94,4 +95,36 @@ func TestOrdersAreReadFromAStandby(t *testing.T) {
 	}
 	testservers.Eventually(t, "the promotion is noticed", func() bool { return s.Role() == "answering from the primary" })
 	body(t, http.StatusOK, get(t, s, "/api/v1/orders/c"))
+}
+
+// Whoever reads from a standby what the primary has dropped is in the way of the standby, and is cut short.
+func TestWhatAStandbyTakesBackIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	p, _, standby, admin := newStandby(t)
+	for _, impatient := range []string{`alter system set max_standby_streaming_delay = 0`, `select pg_reload_conf()`} {
+		if _, err := admin.Exec(t.Context(), impatient); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.mustProject(t, mustModel(t, "a"))
+	s := newReplica(t, p, standby, Options{})
+	mustRun(t, s)
+	err := inGeneration(t.Context(), s.pool, func(tx pgx.Tx, g generation) error {
+		if _, err := tx.Exec(t.Context(), `select from orders`); err != nil {
+			return err
+		}
+		p.mustCreateGeneration(t, "g2", stateBuilding)
+		p.mustSwitch(t, "g2")
+		p.mustDrop(t, "previous") // g1, which is being read
+		p.mustProject(t, mustModel(t, "b"))
+		for {
+			if _, err := tx.Exec(t.Context(), `select pg_sleep(0.01)`); err != nil {
+				return err
+			}
+		}
+	})
+	if got := asProblem(err).Status; got != http.StatusServiceUnavailable {
+		t.Errorf("cut short by %v, a request is answered with %d", err, got)
+	}
+	testservers.Eventually(t, "following goes on", func() bool { _, ok := s.cache().get("b"); return ok })
 }

@@ -42,6 +42,15 @@ func TestAReplicaStartsFromAStandbyAlone(t *testing.T) {
 			"serve", "--stages", "query", "--listen", address)
 	}
 	replica := serve()
+	for _, args := range [][]string{
+		{"migrate", "--admin-url", both(t, standby.DB().AdminURL, db.AdminURL, "primary")},
+		{"verify"},
+	} {
+		args = append(args, "--database-url", both(t, standby.DB().ServiceURL, db.ServiceURL, "read-write"))
+		if code, out, errs := runOrderbox(t.Context(), args...); code != 0 {
+			t.Errorf("%s with two hosts: exit code %d\n%s%s", args[0], code, out, errs)
+		}
+	}
 	sent := 0
 	shows := func(what string) {
 		t.Helper()
