@@ -60,7 +60,7 @@ var fences = map[string]string{
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
 	"github.com/klauspost/compress":               "internal/archive",
 	"github.com/willabides/kongplete":             "cmd/orderbox internal/cli",
-	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/cutover internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
+	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/cutover internal/faults internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
 	"github.com/moby/moby":                        "internal/faults",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",

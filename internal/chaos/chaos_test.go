@@ -48,7 +48,7 @@ func TestLeadingReplica(t *testing.T) {
 }
 
 // playAndJudge makes a world, has messages and faults of the deck come, and says what is wrong with the outcome.
-func playAndJudge(t *testing.T, world faults.Options, deck []card, messages, count int) {
+func playAndJudge(t *testing.T, world faults.Options, deck []card, messages, count int) *run {
 	t.Helper()
 	t.Parallel() // what breaks, waits most of the time
 	seed := *seedFlag
@@ -78,6 +78,7 @@ func playAndJudge(t *testing.T, world faults.Options, deck []card, messages, cou
 			t.Error(err)
 		}
 	}
+	return r
 }
 
 // run is one run of chaos.

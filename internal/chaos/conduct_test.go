@@ -117,6 +117,7 @@ func (c *conductor) strike(ctx context.Context, p planned, next int64) error {
 		return err
 	}
 	h.struck = time.Now()
+	c.pool.Reset() // another server may be the primary now, and one that is not any more still in reach
 	c.load.gate.open(next)
 	c.running.Go(func() {
 		defer release()

@@ -41,6 +41,9 @@
 // A lone broker's wiped store legally loses what the broker has confirmed and no one has received. So before a wipe the
 // faults under way end, publishers pause, and the log catches up with what the broker says it stored.
 //
+// Where the database fails over to a standby, it is the same that is checked (failover_test.go). With asynchronous replication
+// the newest orders are lost with the primary: replicas may deny them until the broker was asked again, and then no more.
+//
 // # Concurrency
 //
 //	publishers ──► gate (open up to the next fault) ──► STAN

@@ -49,6 +49,9 @@ type ledger struct {
 	byDigest map[digest]int32
 	byUID    map[string]int32
 	kinds    map[string]int // messages by verdict in the order of publication
+
+	doubts   bool  // whether orders are in doubt, and from which on
+	doubtful int32 // see doubt
 }
 
 func newLedger() *ledger {
@@ -125,10 +128,27 @@ func (l *ledger) pick() (n int32, uid string, ok bool) {
 	return int32(i), l.orders[i].uid, true
 }
 
-// seen says whether a replica has served an order before.
+// doubt permits that orders which are published from now on are denied after they were served, until trust is called: the
+// database may lose them.
+func (l *ledger) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doubts, l.doubtful = true, int32(len(l.orders))
+}
+
+func (l *ledger) trust() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doubts = false
+}
+
+// seen says whether a replica has served an order before, and may not deny it.
 func (l *ledger) seen(order int32, replica int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.doubts && order >= l.doubtful {
+		return false
+	}
 	return l.orders[order].seen&(1<<replica) != 0
 }
 

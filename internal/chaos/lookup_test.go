@@ -107,7 +107,11 @@ func (l *lookups) lookup(ctx context.Context, r *replica) {
 
 // get asks a replica for an order.
 func (l *lookups) get(ctx context.Context, base, uid string) (code int, body []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/orders/"+url.PathEscape(uid), nil)
+	return l.ask(ctx, base+"/api/v1/orders/"+url.PathEscape(uid))
+}
+
+func (l *lookups) ask(ctx context.Context, address string) (code int, body []byte, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return 0, nil, err
 	}

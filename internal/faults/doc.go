@@ -17,6 +17,10 @@
 // have other names, and each is struck alone. A node may be cut off from the other nodes and go on being seen by
 // the services, or the other way round (From). Publishers come from the front and reach every node that runs.
 //
+// The database may have a hot standby (Standby), which streams from it over a link of their own and is a database with the
+// number 1 to whoever strikes. Services know both hosts; those with odd numbers read orders from the standby. The database
+// can be replaced by it. The test's URLs lead to whichever is the primary.
+//
 // A service runs as the image of Orderbox does: the static binary alone, nobody in particular, nothing
 // writable. It has no restart policy: that it is running after a fault is its own work, and Life tells
 // whether it is the same process still.

@@ -31,9 +31,13 @@ const (
 	Cut     Kind = "cut"     // no packets between it and the others; the test still reaches it
 	Restart Kind = "restart" // SIGTERM (for PostgreSQL SIGINT) and a start; nothing to heal
 	Wipe    Kind = "wipe"    // SIGKILL, and a new container with an empty store; nothing to heal
+
+	// Of a database with a standby, which is promoted in its place. There is nothing to heal.
+	Replace Kind = "replace" // after SIGKILL
+	Depose  Kind = "depose"  // cut off from the others, so that it lives on as a primary
 )
 
-// Targets and Kinds are all there are.
+// Targets and Kinds are all there are in any world.
 var (
 	Targets = []Target{Broker, Database, Service}
 	Kinds   = []Kind{Kill, Pause, Cut, Restart, Wipe}
@@ -71,7 +75,7 @@ func (w *World) Strike(ctx context.Context, f Fault) (heal func(context.Context)
 	case Broker:
 		targets = w.brokers
 	case Database:
-		targets = []*server{w.database}
+		targets = w.databases()
 	case Service:
 		targets = w.services
 	}
@@ -113,6 +117,8 @@ func (w *World) strike(ctx context.Context, s *server, f Fault) (heal func(conte
 			return nil, fmt.Errorf("nothing links it to a %s", f.From)
 		}
 		return func(ctx context.Context) error { return w.connect(ctx, s, cut) }, w.disconnect(ctx, s, cut)
+	case Replace, Depose:
+		return nothing, w.failOver(ctx, s, f.Kind)
 	case Restart:
 		return nothing, w.restart(ctx, s)
 	case Wipe:

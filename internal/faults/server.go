@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -122,7 +121,7 @@ func (s *server) lastWords(ctx context.Context) string {
 	return string(all[max(0, len(all)-most):])
 }
 
-func (w *World) startDatabase(ctx context.Context, synced bool) error {
+func (w *World) startDatabase(ctx context.Context, settings []string, standby Replication) error {
 	ports, err := choosePorts("5432/tcp")
 	if err != nil {
 		return err
@@ -132,18 +131,22 @@ func (w *World) startDatabase(ctx context.Context, synced bool) error {
 		front: w.front, links: []link{{w.databaseLink, "database", Service}},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": testservers.Password}),
-			// Checkpoints cost little without a disk to wait for, and leave little to do again after a kill.
-			testcontainers.WithCmd("-c", "fsync="+strconv.FormatBool(synced), "-c", "checkpoint_timeout=30s"),
+			testcontainers.WithCmd(settings...),
 		},
 		modify: func(*container.HostConfig) {},
+	}
+	if w.replicationLink != nil {
+		w.database.links = append(w.database.links, link{w.replicationLink, "primary", Database})
 	}
 	admin := testservers.SuperuserURL(w.database.address(), "postgres")
 	w.database.ready = func(ctx context.Context) error { return testservers.WaitForPostgres(ctx, admin) }
 	if err := w.database.create(ctx); err != nil {
 		return err
 	}
-	w.db, err = testservers.Migrate(ctx, admin)
-	return err
+	if w.db, err = testservers.Migrate(ctx, admin); err != nil || standby == Unreplicated {
+		return err
+	}
+	return w.startStandby(ctx, settings, standby)
 }
 
 func (w *World) newService(n int) (*server, error) {
@@ -152,20 +155,19 @@ func (w *World) newService(n int) (*server, error) {
 		return nil, err
 	}
 	name := "service-" + strconv.Itoa(n)
-	seen, err := url.Parse(w.db.ServiceURL)
+	database, err := w.databaseInside(n)
 	if err != nil {
 		return nil, err
 	}
-	seen.Host = "database:5432"
 	return &server{
 		// Any image will do: the program needs nothing of it.
 		name: name, image: w.images.STAN, ports: ports,
 		front: w.front, links: []link{{w.brokerLink, name, Broker}, {w.databaseLink, name, Database}},
 		options: []testcontainers.ContainerCustomizer{
 			testcontainers.WithEntrypoint("/orderbox"), testcontainers.WithCmd("serve"),
+			testcontainers.WithEnv(database),
 			testcontainers.WithEnv(map[string]string{
-				"ORDERBOX_DATABASE_URL": seen.String(),
-				"ORDERBOX_NATS_URL":     strings.Join(w.brokersInside(), ","), "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
+				"ORDERBOX_NATS_URL": strings.Join(w.brokersInside(), ","), "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
 				"ORDERBOX_CLIENT_ID": name, "ORDERBOX_LISTEN": "0.0.0.0:8080", "ORDERBOX_SOURCE": w.source(), "ORDERBOX_STREAM": streamName,
 			}),
 			testcontainers.WithConfigModifier(func(config *container.Config) { config.User = "65532:65532" }),

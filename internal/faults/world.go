@@ -36,6 +36,8 @@ type Options struct {
 	Brokers int
 	// Streams is how many nodes JetStream has; the services receive from it instead of STAN.
 	Streams int
+	// Standby adds a second database, a hot standby of the first, which services with odd numbers read orders from.
+	Standby Replication
 	// Unsynced has broker and database leave the writing to the disk to the system. Only a crash of the whole
 	// machine, which no fault here is, would show the difference; a long run has no time for a slow disk.
 	Unsynced bool
@@ -52,11 +54,11 @@ type World struct {
 	db     testservers.DB
 	engine *testcontainers.DockerClient
 
-	front, brokerLink, peerLink, databaseLink *testcontainers.DockerNetwork
+	front, brokerLink, peerLink, databaseLink, replicationLink *testcontainers.DockerNetwork
 
-	brokers  []*server
-	database *server
-	services []*server
+	brokers           []*server
+	database, standby *server // without a standby nil
+	services          []*server
 }
 
 // NewWorld makes a world that lives as long as the test. It skips the test where the test servers do not
@@ -84,7 +86,11 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 	if w.front, err = network.New(ctx); err != nil {
 		return fmt.Errorf("make the front network: %w", err)
 	}
-	for _, link := range []**testcontainers.DockerNetwork{&w.brokerLink, &w.peerLink, &w.databaseLink} {
+	links := []**testcontainers.DockerNetwork{&w.brokerLink, &w.peerLink, &w.databaseLink}
+	if o.Standby != Unreplicated {
+		links = append(links, &w.replicationLink)
+	}
+	for _, link := range links {
 		// Ports are published where the way out is, so never on a link.
 		if *link, err = network.New(ctx, network.WithInternal()); err != nil {
 			return fmt.Errorf("make a link: %w", err)
@@ -99,7 +105,7 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 		}
 		return w.startBrokers(ctx, max(o.Brokers, 1), !o.Unsynced, w.newBroker)
 	})
-	servers.Go(func() error { return w.startDatabase(ctx, !o.Unsynced) })
+	servers.Go(func() error { return w.startDatabase(ctx, databaseSettings(!o.Unsynced), o.Standby) })
 	if err := servers.Wait(); err != nil {
 		return fmt.Errorf("start the servers: %w", err)
 	}
@@ -121,7 +127,7 @@ func (w *World) Publishing() publisher.Options {
 	return publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Stream: w.Stream, Channel: w.Channel}
 }
 
-// Database returns the migrated database, by the roles that log in to it.
+// Database returns the migrated database, by the roles that log in to it; with a standby, of the one that is the primary.
 func (w *World) Database() testservers.DB { return w.db }
 
 // ServiceURLs returns where the services answer, in the order of their numbers.
@@ -159,7 +165,7 @@ func (w *World) Orderbox(ctx context.Context, args ...string) (string, error) {
 func (w *World) end(tb testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	for _, s := range slices.Concat(w.brokers, []*server{w.database}, w.services) {
+	for _, s := range slices.Concat(w.brokers, w.databases(), w.services) {
 		if s == nil || s.container == nil {
 			continue
 		}
@@ -170,7 +176,7 @@ func (w *World) end(tb testing.TB) {
 			tb.Errorf("remove the %s: %v", s.name, err)
 		}
 	}
-	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.peerLink, w.databaseLink} {
+	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.peerLink, w.databaseLink, w.replicationLink} {
 		if n == nil {
 			continue
 		}
