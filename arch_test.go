@@ -51,7 +51,7 @@ var fences = map[string]string{
 	"github.com/nats-io/nats-server":              "internal/local internal/testservers",
 	"github.com/fergusstrange/embedded-postgres":  "internal/local",
 	"github.com/santhosh-tekuri/jsonschema":       "projector",
-	"github.com/go-json-experiment/json":          "projector query",
+	"github.com/go-json-experiment/json":          "projector query internal/archive",
 	"github.com/segmentio/encoding":               "orderbox query",
 	"github.com/evanphx/json-patch":               "query",
 	"github.com/gorilla/mux":                      "query",

@@ -36,8 +36,11 @@ func (s *stages) replays(p *projector.Projector) *query.Replays {
 
 // refusable tells the operator what is no fault of anything.
 func refusable[T any](result T, err error) (T, error) {
+	if errors.Is(err, projector.ErrDetached) {
+		return result, query.Refusal{Reason: err.Error() + "; orderbox restore puts archived months back"}
+	}
 	for _, refusal := range []error{projector.ErrNoPrevious, projector.ErrOtherVersion, projector.ErrReplaying, projector.ErrRefusedAgain,
-		projector.ErrNothingInService, projector.ErrDetached} {
+		projector.ErrNothingInService} {
 		if errors.Is(err, refusal) {
 			return result, query.Refusal{Reason: err.Error()}
 		}

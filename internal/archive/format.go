@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	strict "github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -182,9 +183,7 @@ func (r *reader) line() ([]byte, error) {
 
 // parse reads a line that has what v has and nothing else: what this program does not know it would lose.
 func parse(text []byte, v any) error {
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields()
-	if in.Decode(v) != nil {
+	if strict.Unmarshal(text, v, strict.RejectUnknownMembers(true)) != nil {
 		return fmt.Errorf("%w: a line is not what it should be", ErrDamaged)
 	}
 	return nil

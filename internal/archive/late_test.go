@@ -227,3 +227,32 @@ func TestNothingIsRestoredUnderAReplay(t *testing.T) {
 	h.mustRestore(t, m.File)
 	h.mustAddUp(t)
 }
+
+// While producers moved, messages came by two brokers: what is noted of the second stays, and both counts are whole.
+func TestCopiesOfArchivedMessagesStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var copies []inbox.Message
+	for i := range 3 {
+		var of inbox.Identity
+		var payload []byte
+		const firstSQL = `select source, channel, sequence, stamped_at, payload from inbox where sequence = $1 and source = 'stan'`
+		if err := h.admin.QueryRow(t.Context(), firstSQL, perMonth-2+i).Scan(&of.Source, &of.Channel, &of.Sequence, &of.StampedAt, &payload); err != nil {
+			t.Fatal(err)
+		}
+		copies = append(copies, inbox.Message{Source: inbox.SourceJetStream, Channel: "ORDERS", Sequence: int64(i + 1),
+			StampedAt: firstMonth.AddDate(0, 3, 0), Payload: payload, CopyOf: &of})
+	}
+	if stored, err := h.box.Append(t.Context(), copies); err != nil || stored != 0 {
+		t.Fatalf("%d of the copies are new, %v", stored, err)
+	}
+	h.mustProject(t)
+	log, fingerprint := h.mustLog(t), h.mustFingerprint(t)
+	m, _ := h.mustArchive(t, "inbox_2025_03")
+	h.mustAddUp(t)
+	h.mustRestore(t, m.File)
+	h.mustAddUp(t)
+	if h.mustLog(t) != log || h.mustFingerprint(t) != fingerprint {
+		t.Error("it is not what it was")
+	}
+}
