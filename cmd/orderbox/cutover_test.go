@@ -196,10 +196,17 @@ func TestACutOverWithKillsComesToTheSame(t *testing.T) {
 // mustMove waits until all that was published to STAN is copied, as a producer does before it goes on in the stream.
 func (m *moving) mustMove(messages int) {
 	m.Helper()
-	testservers.Eventually(m, "the relay is not behind", func() bool {
-		r, err := m.tryReport()
-		return err == nil && r.STAN.Messages == int64(messages) && r.Copies.Missing == 0
-	})
+	for copied, done := int64(0), false; !done; {
+		testservers.Eventually(m, "more is copied", func() bool {
+			r, err := m.tryReport()
+			if err != nil {
+				return false
+			}
+			more := r.Copies.Once > copied
+			copied, done = r.Copies.Once, r.STAN.Messages == int64(messages) && r.Copies.Missing == 0
+			return more || done
+		})
+	}
 }
 
 func (m *moving) tryReport() (r cutover.Report, err error) {

@@ -33,6 +33,16 @@ func TestMain(m *testing.M) {
 	testservers.Main(m)
 }
 
+// inFull makes some tests as large as they are meant to be; they are a small part of it otherwise.
+var inFull = os.Getenv("ORDERBOX_TEST_FULL") != ""
+
+func sized(full, quick int) int {
+	if inFull {
+		return full
+	}
+	return quick
+}
+
 // runOrderbox runs a command in this process and returns its exit code and what it printed.
 func runOrderbox(ctx context.Context, args ...string) (code int, out, errs string) {
 	var o, e bytes.Buffer

@@ -29,16 +29,6 @@ const (
 	memoryPerConnection = 32 << 10
 )
 
-// inFull makes the tests of limits as large as they are meant to be; they are a small part of it otherwise.
-var inFull = os.Getenv("ORDERBOX_TEST_FULL") != ""
-
-func sized(full, quick int) int {
-	if inFull {
-		return full
-	}
-	return quick
-}
-
 // memory returns a figure of /proc/PID/status in bytes: VmRSS is now, VmHWM the most there ever was.
 func (p *program) memory(name string) int64 {
 	p.tb.Helper()

@@ -95,7 +95,7 @@ func compare(ctx context.Context, conn stan.Conn, s jetstream.Stream, lost <-cha
 	}
 	defer copies.stop()
 	c := &comparison{pool: o.Pool, copies: copies, report: r, end: last, tell: o.Progress}
-	err = deliver(ctx, conn, o.STAN.Channel, stan.DeliverAllAvailable(), lost, func(msg *stan.Msg, _ <-chan *stan.Msg) error {
+	err = deliver(ctx, conn, o.STAN.Channel, stan.DeliverAllAvailable(), true, lost, func(msg *stan.Msg, _ <-chan *stan.Msg) error {
 		return c.take(ctx, msg)
 	})
 	if !errors.Is(err, errCompared) {

@@ -54,6 +54,8 @@ type Relay struct {
 	o   RelayOptions
 	log *slog.Logger
 
+	large bool // there were messages too large for many to be on their way; of the goroutine that runs
+
 	mu      sync.Mutex // guards what follows
 	copied  int64
 	last    place     // the last that is copied
@@ -134,9 +136,10 @@ func (r *Relay) session(ctx context.Context, works func()) error {
 	watching, stop := context.WithCancelCause(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { stop(r.watch(watching, conn)) })
-	err = deliver(watching, conn, r.o.STAN.Channel, start, lost, func(first *stan.Msg, more <-chan *stan.Msg) error {
+	err = deliver(watching, conn, r.o.STAN.Channel, start, r.large, lost, func(first *stan.Msg, more <-chan *stan.Msg) error {
 		return r.copy(watching, conn, to, first, more)
 	})
+	r.large = r.large || errors.Is(err, errLarge)
 	stop(err)
 	group.Wait()
 	return context.Cause(watching)

@@ -278,6 +278,39 @@ func TestLargeMessagesAreCopied(t *testing.T) {
 	w.mustHold(1, payloads)
 }
 
+// More than fits into memory is asked for again, in smaller portions.
+func TestManyLargeMessagesAreCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	payloads := numbered(1, 400)
+	for i := range payloads {
+		payloads[i] = bytes.Repeat([]byte{byte(i)}, 900<<10+i)
+	}
+	w.mustPublish(payloads...)
+	w.mustRelay()
+	w.mustHold(1, payloads)
+}
+
+// The limit is the stream's disk: the server syncs what it takes.
+func BenchmarkRelay(b *testing.B) {
+	w := newWorld(b)
+	payload := bytes.Repeat([]byte("x"), 1100)
+	for b.Loop() {
+		const messages = 20_000
+		b.StopTimer()
+		payloads := make([][]byte, messages)
+		for i := range payloads {
+			payloads[i] = payload
+		}
+		w.mustPublish(payloads...)
+		b.StartTimer()
+		if p := w.mustRelay(); p.Copied != messages {
+			b.Fatalf("%+v", p)
+		}
+	}
+	b.ReportMetric(float64(20_000*b.N)/b.Elapsed().Seconds(), "messages/s")
+}
+
 // What does not pass by itself is said, with what to do.
 func TestARelayRefusesWhatItCannotDo(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package cutover
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,9 +25,12 @@ const (
 	// ackWait is after how long the broker delivers again what was not acknowledged.
 	ackWait = 30 * time.Second
 	// maxInFlight and maxInFlightBytes bound what was delivered and is not acknowledged.
-	maxInFlight      = 2000
+	maxInFlight      = 4 * maxBatch
 	maxInFlightBytes = 256 << 20
 )
+
+// errLarge says that so many messages do not fit into memory.
+var errLarge = errors.New("messages are large: fewer are asked for at a time")
 
 // STAN says where the channel is. All but TLS are needed.
 type STAN struct {
@@ -57,8 +61,12 @@ func (o STAN) connect(lose func(error)) (stan.Conn, error) {
 	return conn, nil
 }
 
-// inFlight is how many messages may be delivered without acknowledgement, so that they fit into memory.
-func inFlight(conn stan.Conn) int {
+// inFlight is how many messages may be delivered without acknowledgement: once some were too large for that, so many as fit
+// into memory if each is as large as the broker permits.
+func inFlight(conn stan.Conn, large bool) int {
+	if !large {
+		return maxInFlight
+	}
 	return int(min(maxInFlight, max(16, maxInFlightBytes/max(1, conn.NatsConn().MaxPayload()))))
 }
 
@@ -94,12 +102,25 @@ func peek(ctx context.Context, conn stan.Conn, channel string, start stan.Subscr
 }
 
 // deliver has messages delivered from a start on, in order, until ctx ends or take returns an error, which it returns. What
-// take got is acknowledged by whom it was given to. lost is the session's.
-func deliver(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption, lost <-chan error,
+// take got is acknowledged by whom it was given to. lost is the session's. With large, fewer are on their way at a time;
+// without, the error may be errLarge.
+func deliver(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption, large bool, lost <-chan error,
 	take func(first *stan.Msg, more <-chan *stan.Msg) error) error {
-	n := inFlight(conn)
+	n := inFlight(conn, large)
 	received := make(chan *stan.Msg, 2*n) // what is delivered again has room beside it
+	tooMuch := make(chan struct{}, 1)
+	// Of the callback: the last n messages, among which are all that are not acknowledged.
+	sizes, at, bytes := make([]int, n), 0, 0
 	sub, err := conn.Subscribe(channel, func(msg *stan.Msg) {
+		bytes += len(msg.Data) - sizes[at]
+		sizes[at], at = len(msg.Data), (at+1)%n
+		if bytes > maxInFlightBytes && !large {
+			select {
+			case tooMuch <- struct{}{}:
+			default: // it is known already
+			}
+			return
+		}
 		select {
 		case received <- msg:
 		default: // it comes again
@@ -115,6 +136,8 @@ func deliver(ctx context.Context, conn stan.Conn, channel string, start stan.Sub
 			if err := take(msg, received); err != nil {
 				return err
 			}
+		case <-tooMuch:
+			return errLarge
 		case err := <-lost:
 			return fmt.Errorf("session lost: %w", err)
 		case <-ctx.Done():
