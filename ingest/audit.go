@@ -13,7 +13,8 @@ import (
 )
 
 // The broker's memory of what it has delivered is not trusted. It can have given messages to somebody else who
-// joined our queue group, its durable can have been made anew or moved, and the database can have been restored
+// joined our queue group, its durable can have been made anew or moved, the node of a cluster that leads next can hold
+// for delivered what nobody got, and the database can have been restored
 // from an older copy or failed over to one, without its last messages, which the broker rightly holds for
 // acknowledged. So an auditor compares, while a session lasts, what the broker has with what the log has. What is
 // lacking it has delivered again by a subscription of its own: plain, not durable, and in no group, so that it moves
