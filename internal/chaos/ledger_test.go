@@ -128,18 +128,23 @@ func (l *ledger) pick() (n int32, uid string, ok bool) {
 	return int32(i), l.orders[i].uid, true
 }
 
-// doubt permits that orders which are published from now on are denied after they were served, until trust is called: the
-// database may lose them.
+// doubt permits that orders which are published from now on are denied after they were served, and served otherwise, until trust
+// is called: the database may lose them, and of two messages that conflict the other one may come to the log first then.
 func (l *ledger) doubt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubts, l.doubtful = true, int32(len(l.orders))
 }
 
+// trust holds replicas to what they serve from now on.
 func (l *ledger) trust() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubts = false
+	for i := range l.orders[l.doubtful:] {
+		o := &l.orders[int(l.doubtful)+i]
+		o.served, o.seen = digest{}, 0
+	}
 }
 
 // seen says whether a replica has served an order before, and may not deny it.
@@ -166,7 +171,7 @@ func (l *ledger) serve(order int32, replica int, body digest) string {
 		return "what must be refused was served"
 	case !known:
 		return "an order was served with other bytes than were published"
-	case o.served == digest{}:
+	case o.served == digest{}, l.doubts && order >= l.doubtful:
 		o.served = body
 	case o.served != body:
 		return "an order was served with two contents"
