@@ -164,7 +164,7 @@ func (c *cache) add(position int64, uid string, body []byte) {
 	} else {
 		c.index[hash] = at
 	}
-	if c.count%blockOrders == 0 {
+	if c.count/blockOrders == len(c.blocks) {
 		c.blocks = append(c.blocks, make([]place, 0, blockOrders))
 	}
 	last := &c.blocks[len(c.blocks)-1]

@@ -191,7 +191,7 @@ func readOrder(ctx context.Context, tx pgx.Tx, uid string) (entry, bool, error) 
 	if err != nil {
 		return entry{}, false, fmt.Errorf("find an order: %w", err)
 	}
-	c := newExactCache()
+	c := newSmallCache(1)
 	if err := readBetween(ctx, tx, c, position-1, position); err != nil {
 		return entry{}, false, fmt.Errorf("read the order at position %d: %w", position, err)
 	}
@@ -211,7 +211,7 @@ from (
 
 // readLatest returns a cache of at most limit orders whose position is below before, the newest.
 func readLatest(ctx context.Context, tx pgx.Tx, before int64, limit int) (*cache, error) {
-	c := newExactCache()
+	c := newSmallCache(limit)
 	var first, last int64
 	if err := tx.QueryRow(ctx, findLatestSQL, before, limit).Scan(&first, &last); err != nil {
 		return nil, fmt.Errorf("find the latest orders: %w", err)
@@ -225,9 +225,9 @@ func readLatest(ctx context.Context, tx pgx.Tx, before int64, limit int) (*cache
 	return c, nil
 }
 
-// newExactCache returns a cache for a few orders, which takes no more memory than they do.
-func newExactCache() *cache {
+// newSmallCache returns a cache for a few orders, which takes hardly more memory than they do.
+func newSmallCache(orders int) *cache {
 	c := newCache(generation{}, nil)
-	c.slab = 0
+	c.slab, c.blocks = 0, [][]place{make([]place, 0, orders)} // each order has a slab of its own
 	return c
 }
