@@ -143,22 +143,35 @@ func TestReadersAndWriterShareACache(t *testing.T) {
 	group.Wait()
 }
 
-// A lookup is bounded by the memory's latency: the index, the slab, and the entity tag's allocation.
+// A lookup is bounded by the memory's latency: the index, the slab, and the entity tag's allocation. With a limit, as many orders
+// as are asked for were dropped before them.
 func BenchmarkLookup(b *testing.B) {
 	const orders = 200_000
-	c := newCache(generation{}, nil)
-	uids := make([]string, orders)
 	body := []byte(strings.Repeat("x", 900))
+	uids := make([]string, 2*orders)
 	for i := range uids {
 		uids[i] = fmt.Sprintf("%016x", rand.Uint64())
-		c.add(int64(i)+1, uids[i], body)
 	}
-	i := 0
-	for b.Loop() {
-		if _, ok := c.get(uids[i%orders]); !ok {
-			b.Fatal("an order is gone")
+	for _, bench := range []struct {
+		name  string
+		c     *cache
+		added []string
+	}{
+		{"all orders", newCache(generation{}, nil), uids[orders:]},
+		{"the newest", newLimited(orders*1300, nil), uids},
+	} {
+		for i, uid := range bench.added {
+			bench.c.add(int64(i)+1, uid, body)
 		}
-		i += 7919 // a prime, so that the processor's caches do not help
+		b.Run(bench.name, func(b *testing.B) {
+			i := 0
+			for b.Loop() {
+				if _, ok := bench.c.get(uids[orders+i%orders]); !ok {
+					b.Fatal("an order is gone")
+				}
+				i += 7919 // a prime, so that the processor's caches do not help
+			}
+		})
 	}
 }
 
