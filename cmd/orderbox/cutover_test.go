@@ -94,26 +94,25 @@ func (m *moving) kill() {
 	}
 }
 
-// mustSettle kills on until so many messages are decided.
+// mustSettle kills on until so many messages are decided, each time after something was done since the last.
 func (m *moving) mustSettle(messages int64) {
 	m.Helper()
 	pool := testservers.Open(m, m.db.ReaderURL, 1)
 	due := time.Now()
-	for received, decided, done := int64(0), int64(0), false; !done; {
+	for received, decided := int64(0), int64(0); decided < messages; {
 		testservers.Eventually(m, "more is received or decided, in spite of the kills", func() bool {
 			b, err := verify.Stats(m.Context(), pool)
-			if now := time.Now(); now.After(due) {
-				m.kill()
-				due = now.Add(3*time.Second + time.Duration(m.dice.IntN(5000))*time.Millisecond)
-			}
 			if err != nil {
 				return false
 			}
 			more := b.Received > received || b.Received-b.Pending > decided
 			received, decided = b.Received, b.Received-b.Pending
-			done = decided == messages
-			return more || done
+			return more || decided >= messages
 		})
+		if now := time.Now(); decided < messages && now.After(due) {
+			m.kill()
+			due = now.Add(time.Duration(500+m.dice.IntN(5000)) * time.Millisecond)
+		}
 	}
 }
 
