@@ -17,15 +17,16 @@ import (
 // moving is a service whose messages move from STAN to JetStream. All of it is killed again and again.
 type moving struct {
 	testing.TB
-	db        testservers.DB
-	stan, jet *testservers.OwnedBroker
-	channel   string
-	dice      *rand.Rand
-	kills     int
-	serve     *program
-	relay     *program // nil before there is one
-	source    string   // of serve
-	rate      float64  // of publishing
+	db      testservers.DB
+	stan    *testservers.OwnedBroker
+	jet     *testservers.OwnedCluster
+	channel string
+	dice    *rand.Rand
+	kills   int
+	serve   *program
+	relay   *program // nil before there is one
+	source  string   // of serve
+	rate    float64  // of publishing
 }
 
 func (m *moving) env() []string {
@@ -51,7 +52,8 @@ func (m *moving) mustCopy() {
 	m.relay = mustProgram(m, m.env(), "cutover")
 }
 
-// mustPublish publishes messages, while what runs is killed and started again at random. Then it restarts a broker.
+// mustPublish publishes messages, while what runs is killed and started again at random. Then it restarts STAN, or the
+// server that leads the stream.
 func (m *moving) mustPublish(stream string, payloads [][]byte) {
 	m.Helper()
 	o := publisher.Options{URL: m.stan.URL, Cluster: m.stan.Cluster, Channel: m.channel, Rate: m.rate}
@@ -73,12 +75,15 @@ func (m *moving) mustPublish(stream string, payloads [][]byte) {
 		}
 		m.kill()
 	}
-	restarted := m.stan
-	if m.dice.IntN(2) == 0 {
-		restarted = m.jet
+	if m.relay == nil || m.dice.IntN(2) == 0 {
+		m.stan.Stop()
+		m.stan.Start()
+		return
 	}
-	restarted.Stop()
-	restarted.Start()
+	leader := m.jet.Leader("ORDERS")
+	m.jet.Stop(leader)
+	m.jet.Start(leader)
+	m.jet.Leader("ORDERS")
 }
 
 // kill kills one or both, at random.
@@ -139,8 +144,8 @@ func (m *moving) mustPrint() verify.Print {
 	return p
 }
 
-// The same messages come once through STAN alone, and once through a cut-over in which everything is killed again and
-// again: the report adds up, and every row of the two projections is the same.
+// The same messages come once through STAN alone, and once through a cut-over to a cluster of three servers in which
+// everything is killed again and again: the report adds up, and every row of the two projections is the same.
 func TestACutOverWithKillsComesToTheSame(t *testing.T) {
 	t.Parallel()
 	n := sized(200_000, 3000)
@@ -157,7 +162,7 @@ func TestACutOverWithKillsComesToTheSame(t *testing.T) {
 	p.mustStop()
 	want := straight.mustPrint()
 
-	m := &moving{TB: t, db: testservers.Database(t), stan: testservers.OwnBroker(t), jet: testservers.OwnBroker(t), channel: "orders",
+	m := &moving{TB: t, db: testservers.Database(t), stan: testservers.OwnBroker(t), jet: testservers.OwnCluster(t), channel: "orders",
 		dice: rand.New(rand.NewPCG(83, 1)), rate: float64(n) / 10}
 	m.mustFeed("stan")
 	m.mustPublish("", payloads[:n/3])

@@ -99,6 +99,26 @@ func (w *world) mustRelay() (last Progress) {
 	return last
 }
 
+// run copies until done is called.
+func (w *world) run(o RelayOptions) (done func()) {
+	w.Helper()
+	r, err := NewRelay(o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, end := context.WithCancel(w.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := r.Run(ctx); err != nil {
+			w.Error(err)
+		}
+	})
+	return func() {
+		end()
+		group.Wait()
+	}
+}
+
 func (w *world) mustJetStream() jetstream.JetStream {
 	w.Helper()
 	nc, err := nats.Connect(w.jet.URL)
@@ -163,18 +183,7 @@ func TestHistoryIsCopiedAndThenWhatComes(t *testing.T) {
 	}
 	w.mustHold(1, payloads[:2000])
 
-	o := w.options("relay")
-	ctx, end := context.WithCancel(t.Context())
-	r, err := NewRelay(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
-	group.Go(func() {
-		if err := r.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	done := w.run(w.options("relay"))
 	js := w.mustJetStream()
 	for n := 2000; n < len(payloads); n += 100 {
 		w.mustPublish(payloads[n : n+100]...)
@@ -183,8 +192,7 @@ func TestHistoryIsCopiedAndThenWhatComes(t *testing.T) {
 		s, err := js.Stream(t.Context(), "ORDERS")
 		return err == nil && s.CachedInfo().State.Msgs == uint64(len(payloads))
 	})
-	end()
-	group.Wait()
+	done()
 	w.mustHold(1, payloads)
 }
 

@@ -7,7 +7,7 @@
 // One server of each kind serves a whole test binary, started when the first test asks for it, and
 // tests keep apart by what they use of it: each its own database, cloned from one that was migrated
 // once (Database), each its own channel (Broker, Channel). A test that wants to see a server fail has
-// one to itself (OwnPostgres, OwnBroker); those always run on this machine.
+// one to itself (OwnPostgres, OwnBroker, OwnCluster); those always run on this machine.
 //
 // The shared servers run in containers where an engine has the images at hand, for nothing is pulled,
 // and else on this machine (package local). With -short, tests that have servers of their own skip where the shared ones
