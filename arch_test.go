@@ -40,6 +40,7 @@ const policy = `
 	internal/cli < internal/bench/load
 	publisher, sql, internal/cli, internal/bench/load, internal/bench/world < internal/bench
 	publisher, internal/cli, internal/envfile, internal/bench/load, internal/bench/world < internal/bench/stress
+	inbox, publisher, sql, internal/cli, internal/bench/load, internal/bench/world < internal/bench/scale
 `
 
 // Who may import what of others' making. What is not listed may be imported anywhere.
@@ -60,14 +61,14 @@ var fences = map[string]string{
 	"github.com/alecthomas/kong":                  "cmd/orderbox cmd/publish internal/cli",
 	"github.com/klauspost/compress":               "internal/archive",
 	"github.com/willabides/kongplete":             "cmd/orderbox internal/cli",
-	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/cutover internal/faults internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/world",
+	"github.com/jackc/pgx":                        "inbox projector query sql cmd/orderbox internal/archive internal/cutover internal/faults internal/listen internal/local internal/testservers internal/trace internal/verify internal/bench internal/bench/scale internal/bench/world",
 	"github.com/testcontainers/testcontainers-go": "internal/testservers internal/faults",
 	"github.com/moby/moby":                        "internal/faults",
 	"github.com/prometheus/client_golang":         "ingest projector query cmd/orderbox",
 	"github.com/chromedp":                         "",
 	"go.opentelemetry.io":                         "internal/trace",
 	"github.com/getkin/kin-openapi":               "internal/contract",
-	"net/http":                                    "query cmd/orderbox internal/contract internal/faults internal/bench internal/bench/world internal/bench/stress",
+	"net/http":                                    "query cmd/orderbox internal/contract internal/faults internal/bench internal/bench/scale internal/bench/world internal/bench/stress",
 	"database/sql":                                "",
 	"orderbox/internal/testservers":               "internal/faults",
 	"orderbox/internal/faults":                    "",

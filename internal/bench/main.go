@@ -171,7 +171,7 @@ func (b *bench) world(ctx context.Context, name string, orders int) (*world.Worl
 	w := b.worlds[name]
 	if w == nil {
 		var err error
-		if w, err = world.Start(ctx, filepath.Join(b.dir, name), b.program); err != nil {
+		if w, err = world.Start(ctx, world.Options{Dir: filepath.Join(b.dir, name), Program: b.program}); err != nil {
 			return nil, err
 		}
 		b.worlds[name] = w

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -22,7 +24,7 @@ const readyWait = 5 * time.Minute
 
 // Service is a process of the program. Stop ends it.
 type Service struct {
-	// URL is where it answers, if query is among its stages.
+	// URL is where it answers: lookups, if query is among its stages, and what it measures in any case.
 	URL string
 	// Started is when the process was.
 	Started time.Time
@@ -39,7 +41,7 @@ func (w *World) Serve(ctx context.Context, stages string, flags ...string) (*Ser
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.start(append([]string{"serve", "--stages", stages, "--listen", address, "--drain", "0s", "--log-level", "warn"}, flags...)...)
+	s, err := w.start(w.program, append([]string{"serve", "--stages", stages, "--listen", address, "--drain", "0s", "--log-level", "warn"}, flags...))
 	if err == nil {
 		s.URL = "http://" + address
 	}
@@ -48,7 +50,12 @@ func (w *World) Serve(ctx context.Context, stages string, flags ...string) (*Ser
 
 // Run runs a command of the program to its end.
 func (w *World) Run(ctx context.Context, arguments ...string) error {
-	s, err := w.start(arguments...)
+	return w.RunOther(ctx, w.program, arguments...)
+}
+
+// RunOther runs another program of the repository to its end, which finds the broker and the database in its environment.
+func (w *World) RunOther(ctx context.Context, program string, arguments ...string) error {
+	s, err := w.start(program, arguments)
 	if err != nil {
 		return err
 	}
@@ -60,16 +67,16 @@ func (w *World) Run(ctx context.Context, arguments ...string) error {
 	}
 }
 
-// start starts the program. It ends with this one, however that ends.
-func (w *World) start(arguments ...string) (*Service, error) {
+// start starts a program. It ends with this one, however that ends.
+func (w *World) start(program string, arguments []string) (*Service, error) {
 	log, err := os.OpenFile(filepath.Join(w.dir, "orderbox.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{log: log.Name(), ended: make(chan struct{})}
-	cmd := exec.Command(w.program, arguments...)
+	cmd := exec.Command(program, arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "ORDERBOX_DATABASE_URL="+w.databaseURL, "ORDERBOX_NATS_URL="+w.stan.URL(),
+	cmd.Env = append(os.Environ(), "ORDERBOX_DATABASE_URL="+w.DatabaseURL, "ORDERBOX_NATS_URL="+w.stan.URL(),
 		"ORDERBOX_STAN_CLUSTER="+cluster, "ORDERBOX_CHANNEL="+channel, "ORDERBOX_OPERATOR_TOKEN="+Token, "ORDERBOX_DATA="+w.dir)
 	// A Ctrl-C at the terminal is for the program that measures, which then stops this one.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -91,12 +98,20 @@ func (w *World) start(arguments ...string) (*Service, error) {
 
 // Ready waits until the service says that it is fit to serve.
 func (s *Service) Ready(ctx context.Context) error {
+	return s.await(ctx, func() bool {
+		code, _, err := Get(ctx, s.URL+"/readyz")
+		return err == nil && code == http.StatusOK
+	})
+}
+
+// await asks until something is so, for as long as the process lives.
+func (s *Service) await(ctx context.Context, is func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	ticks := time.NewTicker(5 * time.Millisecond)
 	defer ticks.Stop()
 	for {
-		if code, _, err := Get(ctx, s.URL+"/readyz"); err == nil && code == http.StatusOK {
+		if is() {
 			return nil
 		}
 		select {
@@ -107,6 +122,34 @@ func (s *Service) Ready(ctx context.Context) error {
 			return fmt.Errorf("wait for %s: %w", s.URL, context.Cause(ctx))
 		}
 	}
+}
+
+// Metric asks for one of its metrics, the sum of it over all labels; 0 when it has none by that name.
+func (s *Service) Metric(ctx context.Context, name string) (sum float64, err error) {
+	_, text, err := Get(ctx, s.URL+"/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		named, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if series, _, _ := strings.Cut(named, "{"); series != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read %s of %s: %w", name, s.URL, err)
+		}
+		sum += v
+	}
+	return sum, nil
+}
+
+// AwaitMetric waits until one of its metrics is at least so much.
+func (s *Service) AwaitMetric(ctx context.Context, name string, least float64) error {
+	return s.await(ctx, func() bool {
+		v, err := s.Metric(ctx, name)
+		return err == nil && v >= least
+	})
 }
 
 // Stop tells the process to end and returns when it has.

@@ -1,7 +1,7 @@
 // Package world is a broker, a database and the service's processes on them, for programs that measure.
 //
-// In: the orderbox program and a directory. Out: servers as `orderbox up` starts them, durable settings and all;
-// processes of `orderbox serve` with the stages asked for; messages published, or copied into the log.
+// In: the orderbox program and a directory. Out: servers as `orderbox up` starts them, durable settings and all, and more
+// databases on them; processes of `orderbox serve` with the stages asked for; messages published, or copied into the log.
 //
 // Concurrency: the broker runs in this process, PostgreSQL is its child, and so is every Service, each of which has a
 // goroutine that waits for its end. The methods of a World are for one goroutine at a time, but for Publish.
@@ -33,20 +33,32 @@ const (
 	stopWait = 30 * time.Second
 )
 
-// World is one broker and one database. Make it with Start.
+// Options says where a world is and for whom.
+type Options struct {
+	Dir     string // of the servers' state, made when missing
+	Program string // the service
+	// JetStream has the broker offer that as well.
+	JetStream bool
+}
+
+// World is one broker and one database. Make it with Start, or with Beside.
 type World struct {
 	// Conn is the superuser's, with the search path public.
 	Conn *pgx.Conn
+	// DatabaseURL is the service's.
+	DatabaseURL string
 
 	dir, program string
+	password     string // of the service's role
 	postgres     *local.Postgres
 	stan         *local.STAN
-	databaseURL  string
+	beside       bool // the servers are another world's
 }
 
-// Start starts the servers on what is in dir, which is made when missing, for the service that program is.
-func Start(ctx context.Context, dir, program string) (_ *World, err error) {
-	w := &World{dir: dir, program: program}
+// Start starts the servers on what is there.
+func Start(ctx context.Context, o Options) (_ *World, err error) {
+	dir := o.Dir
+	w := &World{dir: dir, program: o.Program, password: rand.Text()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close())
@@ -59,21 +71,38 @@ func Start(ctx context.Context, dir, program string) (_ *World, err error) {
 	if w.postgres, err = local.StartPostgres(ctx, local.PostgresOptions{Dir: filepath.Join(dir, "postgres"), Durable: true}); err != nil {
 		return nil, err
 	}
-	password := rand.Text()
-	if _, err := sql.Migrate(ctx, sql.MigrateOptions{AdminURL: w.postgres.URL("postgres"), Database: database, Password: password}); err != nil {
+	offer := local.STANOptions{Dir: filepath.Join(dir, "stan"), ClusterID: cluster}
+	if o.JetStream {
+		offer.JetStream = filepath.Join(dir, "jetstream")
+	}
+	if w.stan, err = local.StartSTAN(offer); err != nil {
 		return nil, err
+	}
+	return w, w.open(ctx, database)
+}
+
+// Beside is a world with another database on the same servers, which go on when it is closed.
+func (w *World) Beside(ctx context.Context, database string) (*World, error) {
+	b := &World{dir: w.dir, program: w.program, password: w.password, postgres: w.postgres, stan: w.stan, beside: true}
+	if err := b.open(ctx, database); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// open makes the database, if it is not there, and connects to it.
+func (w *World) open(ctx context.Context, database string) error {
+	if _, err := sql.Migrate(ctx, sql.MigrateOptions{AdminURL: w.postgres.URL("postgres"), Database: database, Password: w.password}); err != nil {
+		return err
 	}
 	u, err := url.Parse(w.postgres.URL(database))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	u.User = url.UserPassword("orderbox", password)
-	w.databaseURL = u.String()
-	if w.stan, err = local.StartSTAN(local.STANOptions{Dir: filepath.Join(dir, "stan"), ClusterID: cluster}); err != nil {
-		return nil, err
-	}
+	u.User = url.UserPassword("orderbox", w.password)
+	w.DatabaseURL = u.String()
 	w.Conn, err = pgx.Connect(ctx, w.postgres.URL(database))
-	return w, err
+	return err
 }
 
 // Close stops the servers.
@@ -82,6 +111,9 @@ func (w *World) Close() error {
 	defer cancel()
 	if w.Conn != nil {
 		w.Conn.Close(ctx)
+	}
+	if w.beside {
+		return nil
 	}
 	if w.stan != nil {
 		w.stan.Stop()
