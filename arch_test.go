@@ -35,7 +35,7 @@ const policy = `
 	publisher, internal/testservers < internal/faults
 	inbox, ingest, projector, publisher, query, sql < cmd/orderbox
 	internal/archive, internal/cli, internal/cutover, internal/envfile, internal/grace, internal/local, internal/natstls, internal/retry, internal/stream, internal/trace, internal/verify < cmd/orderbox
-	publisher, internal/cli, internal/natstls < cmd/publish
+	publisher, internal/cli, internal/natstls, internal/stream < cmd/publish
 	publisher, sql, internal/local < internal/bench/world
 	internal/cli < internal/bench/load
 	publisher, sql, internal/cli, internal/bench/load, internal/bench/world < internal/bench

@@ -62,27 +62,40 @@ func newHand(maxMessages, maxBytes int) *hand {
 // put says whether the message is in the hand now, be it since an earlier delivery. It never blocks. Whoever delivered
 // it keeps nothing of the payload, which is counted once.
 func (h *hand) put(d *delivery) bool {
+	held, waits := h.tryPut(d)
+	if waits {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.refused = true; len(h.held) == 0 {
+			h.refused = false // all was released meanwhile
+			signal(h.missed)
+		}
+	}
+	return held
+}
+
+// tryPut says whether the message is in the hand now, or would be if there were room.
+func (h *hand) tryPut(d *delivery) (held, waits bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if held, ok := h.held[d.identity]; ok {
+	if there, ok := h.held[d.identity]; ok {
 		if d.ack != nil {
-			held.ack = d.ack
+			there.ack = d.ack
 		}
-		return true
+		return true, false
 	}
 	if h.closed {
-		return false
+		return false, false
 	}
 	if !h.fits(len(d.payload)) {
-		h.refused = true
-		return false
+		return false, true
 	}
 	d.received = time.Now()
 	h.held[d.identity] = d
 	h.waiting = append(h.waiting, d)
 	h.bytes += len(d.payload)
 	signal(h.arrived)
-	return true
+	return true, false
 }
 
 // fits wants the lock.
@@ -93,12 +106,8 @@ func (h *hand) fits(bytes int) bool {
 // putWhenFits is put that waits for room. It says no when the hand is closed or ctx ends.
 func (h *hand) putWhenFits(ctx context.Context, d *delivery) bool {
 	for {
-		h.mu.Lock()
-		_, held := h.held[d.identity]
-		waits := !held && !h.closed && !h.fits(len(d.payload))
-		h.mu.Unlock()
-		if !waits {
-			return h.put(d)
+		if held, waits := h.tryPut(d); !waits {
+			return held
 		}
 		select {
 		case <-h.freed:

@@ -17,10 +17,8 @@ const (
 	// A consumer that says nothing for two heartbeats is taken for lost.
 	heartbeat  = 2 * time.Second
 	pullExpiry = 10 * time.Second
-	// pullBytes is what may wait in the client at a time, but for a server that permits larger messages.
+	// pullBytes is how much is asked for at a time, but of a server that permits larger messages.
 	pullBytes = 16 << 20
-	// fetchBytes is the same of what is fetched again.
-	fetchBytes = 4 << 20
 )
 
 // streamSession is a session with JetStream.
@@ -72,7 +70,7 @@ func (g *Ingester) connectStream(ctx context.Context, lose func(error)) (_ sessi
 	if err := g.audit.resume(ctx, s, info.AckFloor.Stream+1, info.Delivered.Stream); err != nil {
 		return nil, fmt.Errorf("fetch what was delivered before: %w", err)
 	}
-	s.messages, err = consumer.Messages(jetstream.PullMaxBytes(max(pullBytes, 2*int(conn.MaxPayload()))),
+	s.messages, err = consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(2*g.o.Batch, max(pullBytes, 2*int(conn.MaxPayload()))),
 		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return nil, fmt.Errorf("pull from the stream %s: %w", g.o.Stream, err)
@@ -116,13 +114,19 @@ func (s *streamSession) delivery(msg jetstream.Msg) (d *delivery, again bool, er
 	if err != nil {
 		return nil, false, fmt.Errorf("a message of the stream %s: %w", s.g.o.Stream, err)
 	}
-	d = &delivery{identity: identity{s.channel, about.Sequence.Stream, about.Timestamp.UnixNano()}, payload: msg.Data(),
-		ack: reply{s.conn, msg.Reply()}}
-	if origin, ok := stream.OriginOf(msg.Subject(), msg.Headers()); ok {
+	d = s.stored(msg.Subject(), msg.Headers(), about.Sequence.Stream, about.Timestamp, msg.Data())
+	d.ack = reply{s.conn, msg.Reply()}
+	return d, about.NumDelivered > 1, nil
+}
+
+// stored is a message as the stream has it.
+func (s *streamSession) stored(subject string, header nats.Header, sequence uint64, at time.Time, payload []byte) *delivery {
+	d := &delivery{identity: identity{s.channel, sequence, at.UnixNano()}, payload: payload}
+	if origin, ok := stream.OriginOf(subject, header); ok {
 		d.copyOf = &inbox.Identity{Source: inbox.SourceSTAN, Channel: origin.Channel, Sequence: int64(origin.Sequence),
 			StampedAt: time.Unix(0, origin.Stamp).UTC()}
 	}
-	return d, about.NumDelivered > 1, nil
+	return d
 }
 
 // reply acknowledges a message and, unlike that, keeps no payload.
@@ -150,49 +154,28 @@ func (s *streamSession) extent(ctx context.Context) (first, last identity, err e
 	return first, last, nil
 }
 
-// fetch is by a consumer of its own, which is gone with it, and acknowledges nothing.
+// fetch asks for one message after the other. That takes no consumer, of which there would be one for each hole, and works with
+// any stream.
 func (s *streamSession) fetch(ctx context.Context, span inbox.Span, came func(identity)) error {
-	consumer, err := s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(span.From)})
-	if err != nil {
-		return fmt.Errorf("ask the broker for messages again: %w", err)
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxBytes(max(fetchBytes, 2*int(s.conn.MaxPayload()))))
-	if err != nil {
-		return fmt.Errorf("ask the broker for messages again: %w", err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextMaxWait(fetchWait))
-		if errors.Is(err, nats.ErrTimeout) {
+	for next := uint64(span.From); next <= uint64(span.To); next++ {
+		msg, err := s.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(">")) // or the first behind it
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence > uint64(span.To) {
 			return nil // the broker has nothing more of it
 		}
 		if err != nil {
 			return fmt.Errorf("fetch messages again: %w", err)
 		}
-		about, err := msg.Metadata()
-		if err != nil || about.Sequence.Stream > uint64(span.To) {
-			return err
-		}
-		d, _, err := s.delivery(msg)
-		if err != nil {
-			return err
-		}
-		d.ack = nil
+		d := s.stored(msg.Subject, msg.Header, msg.Sequence, msg.Time, msg.Data)
 		if !s.g.hand.putWhenFits(ctx, d) {
 			return errHandClosed
 		}
 		came(d.identity)
-		if about.Sequence.Stream == uint64(span.To) || about.NumPending == 0 {
-			return nil
-		}
+		next = msg.Sequence
 	}
+	return nil
 }
 
 var errHandClosed = errors.New("nothing is taken any more")
-
-// fetchWait is how long the broker may take to deliver a message that it has.
-const fetchWait = 5 * time.Second
 
 // close leaves the consumer to the next session.
 func (s *streamSession) close() error {

@@ -190,7 +190,21 @@ func TestTheSessionWithAStreamIsRebuilt(t *testing.T) {
 // given to anybody, and come first.
 func TestWhatADeadReplicaHadInHandComesFirst(t *testing.T) {
 	t.Parallel()
+	for _, keep := range []jetstream.RetentionPolicy{jetstream.LimitsPolicy, jetstream.WorkQueuePolicy} {
+		t.Run(keep.String(), func(t *testing.T) { t.Parallel(); deadReplica(t, keep) })
+	}
+}
+
+func deadReplica(t *testing.T, keep jetstream.RetentionPolicy) {
 	pool, broker := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.OwnBroker(t)
+	js, _ := mustConnect(t, broker)
+	err := js.DeleteStream(t.Context(), "ORDERS")
+	if err == nil {
+		_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders"}, Retention: keep})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, stop := mustRun(t, pool, jetOptions(broker))
 	mustStream(t, broker, numbered(1, 10)...)
 	mustHold(t, pool, numbered(1, 10))

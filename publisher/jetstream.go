@@ -2,9 +2,11 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -40,12 +42,30 @@ func openStream(o Options, clientID string, lose func(error)) (conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestWait) // while they choose a leader nobody answers
 	defer cancel()
-	if _, err := stream.Open(ctx, nc, js, at); err != nil {
+	if _, err = stream.Open(ctx, nc, js, at); err == nil {
+		err = checkTaken(ctx, js, o)
+	}
+	if err != nil {
 		nc.Close()
 		return nil, err
 	}
 	s.conn, s.js = nc, js
 	return s, nil
+}
+
+// ErrNotTaken says that the stream does not take what is published on the channel.
+var ErrNotTaken = errors.New("the stream does not take what is published on the channel")
+
+// checkTaken keeps a run from publishing for ever to nobody.
+func checkTaken(ctx context.Context, js jetstream.JetStream, o Options) error {
+	taken, err := js.StreamNameBySubject(ctx, o.Channel)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && taken != o.Stream:
+		return backoff.Permanent(fmt.Errorf("stream %s, channel %s: %w", o.Stream, o.Channel, ErrNotTaken))
+	case err != nil:
+		return fmt.Errorf("ask which stream takes %s: %w", o.Channel, err)
+	}
+	return nil
 }
 
 // publish names the message, so that the stream has it once when it comes again.

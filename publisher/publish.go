@@ -127,7 +127,11 @@ func New(o Options) (*Publisher, error) {
 // ends only when the sequence yields again. Publish may be called several times, also concurrently.
 func (p *Publisher) Publish(ctx context.Context, messages iter.Seq2[[]byte, error]) (Result, error) {
 	r := newRun(p.o)
-	if err := r.connect(ctx, p.o.ConnectWait); err != nil {
+	err := r.connect(ctx, p.o.ConnectWait)
+	if errors.Is(err, ErrNotTaken) {
+		return Result{}, err
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("%w at %s: %w", ErrNoBroker, hosts(p.o.URL), err)
 	}
 	defer func() { r.session.close() }() // the last one, which need not be the first
@@ -135,7 +139,7 @@ func (p *Publisher) Publish(ctx context.Context, messages iter.Seq2[[]byte, erro
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	go pull(feeding, messages, p.o.Rate, r.feed)
-	err := r.loop(ctx)
+	err = r.loop(ctx)
 	return r.result, err
 }
 

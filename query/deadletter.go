@@ -208,7 +208,7 @@ func readDeadLetter(ctx context.Context, tx pgx.Tx, id int64) (story deadLetterS
 		story.deadLetter, err = pgx.CollectExactlyOneRow(rows, scanDeadLetter)
 	}
 	if err != nil {
-		return story, explainMissing(id, err)
+		return story, explainMissing(ctx, tx, id, err)
 	}
 	if err := tx.QueryRow(ctx, readResolutionSQL, id).Scan(&story.Resolved, &story.OrderUID); err != nil {
 		return story, fmt.Errorf("read what resolved dead letter %d: %w", id, err)
@@ -234,11 +234,27 @@ where d.position = $1
 
 func readPayload(ctx context.Context, tx pgx.Tx, id, position int64) (payload []byte, err error) {
 	err = tx.QueryRow(ctx, readPayloadSQL, id, position).Scan(&payload)
-	return payload, explainMissing(id, err)
+	return payload, explainMissing(ctx, tx, id, err)
 }
 
-func explainMissing(id int64, err error) error {
+const wasDetachedSQL = `
+select exists (
+    select
+    from dead_letters as l
+    join detached as d on l.position between d.first and d.last
+    where l.position = $1
+        and not exists (select from inbox as i where i.position = l.position)
+)`
+
+func explainMissing(ctx context.Context, tx pgx.Tx, id int64, err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
+		detached := false
+		if err := tx.QueryRow(ctx, wasDetachedSQL, id).Scan(&detached); err != nil {
+			return fmt.Errorf("read dead letter %d: %w", id, err)
+		}
+		if detached {
+			return errDetached
+		}
 		return notFound("No dead letter has this id.", "Take it from the list of dead letters. After a replay, some may be orders.")
 	}
 	if err != nil {
@@ -246,6 +262,9 @@ func explainMissing(id int64, err error) error {
 	}
 	return nil
 }
+
+// errDetached is about a message that is in an archive.
+var errDetached = notFound("Its message was taken out of the log with its month.", "Run orderbox archive, which names the file, and then orderbox restore.")
 
 const listReasonsSQL = `
 select code

@@ -54,7 +54,7 @@ func (s *Server) decide(ctx context.Context, kind, by, note string, id int64, pa
 	err = s.query(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		letters, err := readStandings(ctx, tx, kind, []int64{id})
 		if err == nil && len(letters) == 0 {
-			err = explainMissing(id, pgx.ErrNoRows)
+			err = explainMissing(ctx, tx, id, pgx.ErrNoRows)
 		}
 		if err != nil {
 			return err

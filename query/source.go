@@ -97,13 +97,33 @@ func readSource(ctx context.Context, tx pgx.Tx, uid string) (m sourceMessage, sc
 	err = tx.QueryRow(ctx, readSourceSQL, uid).Scan(&m.Position, &m.Source, &m.Channel, &m.Sequence, &m.StampedAt, &m.ReceivedAt,
 		&payload, &m.Original, &m.Duplicates, &m.Conflicts, &schema)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return m, "", nil, unavailable("Its message was detached from the log, or the database has just changed its mind about the order.")
+		return m, "", nil, explainNoSource(ctx, tx, uid)
 	}
 	if err != nil {
 		return m, "", nil, fmt.Errorf("read the source of an order: %w", err)
 	}
 	m.StampedAt, m.ReceivedAt = m.StampedAt.UTC(), m.ReceivedAt.UTC()
 	return m, schema, payload, nil
+}
+
+const sourceDetachedSQL = `
+select exists (
+    select
+    from orders as o
+    join detached as d on o.position between d.first and d.last
+    where o.order_uid = $1
+)`
+
+// explainNoSource is for an order that the cache holds.
+func explainNoSource(ctx context.Context, tx pgx.Tx, uid string) error {
+	detached := false
+	if err := tx.QueryRow(ctx, sourceDetachedSQL, uid).Scan(&detached); err != nil {
+		return fmt.Errorf("read the source of an order: %w", err)
+	}
+	if detached {
+		return errDetached
+	}
+	return unavailable("The database has just changed its mind about the order.")
 }
 
 // pointTo appends every value in a JSON value that has no parts, in their order, with its JSON Pointer. No

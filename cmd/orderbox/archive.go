@@ -258,7 +258,10 @@ func printMonths(s cli.Streams, months []archive.Month) error {
 		default:
 			says += ", can be archived"
 		}
-		if m.OpenLetters > 0 {
+		switch {
+		case m.OpenLetters > 0 && m.State == archive.Archived:
+			says += fmt.Sprintf("; its %d open dead letters wait until it is restored", m.OpenLetters)
+		case m.OpenLetters > 0:
 			says += fmt.Sprintf("; decide about its %d open dead letters before", m.OpenLetters)
 		}
 		line("%-14s %9s  %s", m.Partition, size(m.Bytes), says)

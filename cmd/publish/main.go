@@ -21,6 +21,7 @@ import (
 
 	"orderbox/internal/cli"
 	"orderbox/internal/natstls"
+	"orderbox/internal/stream"
 	"orderbox/publisher"
 )
 
@@ -36,6 +37,7 @@ func options() []kong.Option {
 Examples:
   publish order.json
   publish --count 10000 --rubbish 10% --rate 500
+  publish --source jetstream --stream ORDERS order.json
   zcat orders.ndjson.gz | publish`),
 	}
 }
@@ -125,6 +127,12 @@ func (c *command) Run(ctx context.Context, s cli.Streams) error {
 	_ = bar.Finish()
 	if advice := natstls.Advice(err); advice != "" {
 		return cli.Try(err, advice)
+	}
+	if errors.Is(err, publisher.ErrNotTaken) {
+		return cli.Try(err, "--channel with a subject of the stream, or --stream with one that takes it")
+	}
+	if errors.Is(err, stream.ErrNone) {
+		return cli.Try(err, "orderbox up --source jetstream, or --stream-url of a server that does")
 	}
 	if errors.Is(err, publisher.ErrNoBroker) {
 		return cli.Try(err, "orderbox up, or --nats-url and --stan-cluster of the broker that runs")

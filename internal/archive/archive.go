@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -172,10 +173,13 @@ func check(ctx context.Context, conn *pgx.Conn, m Month, file string, progress P
 		return End{}, err
 	}
 	end, err := compare(ctx, conn, m, upTo, file, progress)
-	if errors.Is(err, errOther) || errors.Is(err, ErrDamaged) {
+	switch {
+	case errors.Is(err, errOther) || errors.Is(err, ErrDamaged):
 		return End{}, fmt.Errorf("%s %w", file, ErrTaken)
+	case err != nil:
+		return End{}, err
 	}
-	return end, err
+	return end, syncFile(file) // whoever wrote it may have been killed before
 }
 
 var errOther = errors.New("it holds other messages than the table")
@@ -294,10 +298,11 @@ func drop(ctx context.Context, conn *pgx.Conn, m Month, file string, end End, pr
 	})
 }
 
-// isRefused says that nothing was committed for certain: after other errors the answer to a commit may have been lost.
+// isRefused says that nothing was committed for certain: what the functions and the locks of the transaction refuse comes before
+// its end, and the answer to a commit may be any other error, a shutdown's for one.
 func isRefused(err error) bool {
-	_, refused := errors.AsType[*pgconn.PgError](err)
-	return refused || errors.Is(err, ErrChanged)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return errors.Is(err, ErrChanged) || ok && slices.Contains([]string{"P0001", "55P03", "40P01"}, refused.Code)
 }
 
 const (
@@ -320,6 +325,15 @@ func patiently(ctx context.Context, f func() error) (err error) {
 		}
 	}
 	return err
+}
+
+// syncFile makes a file and its name durable.
+func syncFile(name string) error {
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close(), syncDir(filepath.Dir(name)))
 }
 
 // syncDir makes a new name in a directory durable. Windows has no such thing.

@@ -153,12 +153,9 @@ func newReader(r io.Reader) (*reader, error) {
 		err = parse(text, &a.header)
 	}
 	switch {
-	case err != nil:
+	case err != nil || a.header.Archive != archiveOf:
 		zip.Close()
-		return nil, err
-	case a.header.Archive != archiveOf:
-		zip.Close()
-		return nil, fmt.Errorf("%w: it does not begin as one", ErrDamaged)
+		return nil, fmt.Errorf("%w: it does not begin as an archive of a month does", ErrDamaged)
 	case a.header.Format != format:
 		zip.Close()
 		return nil, fmt.Errorf("the archive has format %d, and this program knows %d alone", a.header.Format, format)

@@ -89,12 +89,18 @@ func Connect(o Options, lost func(error), more ...jetstream.JetStreamOpt) (*nats
 	return nc, js, nil
 }
 
+// ErrNone says that a server, or for a moment its cluster, does not offer JetStream.
+var ErrNone = errors.New("the NATS server offers no JetStream")
+
 // Open returns the stream; one that is not there is made, with three replicas where servers are in a cluster. One that is
 // there stays as it is: how many replicas it has and what it drops is its owner's to say.
 //
 // That what is confirmed is on disk is a setting of the server, sync_interval: always. By default it syncs every two minutes.
 func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, o Options) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, o.Name)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, ErrNone
+	}
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err != nil {
 			err = fmt.Errorf("look for the stream %s: %w", o.Name, err)
@@ -103,7 +109,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, o Options)
 	}
 	config := jetstream.StreamConfig{
 		Name: o.Name, Subjects: []string{o.Subject}, Storage: jetstream.FileStorage, Replicas: 1,
-		Duplicates: remembered, AllowDirect: true,
+		Duplicates: remembered,
 	}
 	if nc.ConnectedClusterName() != "" {
 		config.Replicas = replicas
