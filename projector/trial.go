@@ -31,12 +31,12 @@ var ErrNothingInService = errors.New("nothing is in service yet: start a project
 func (p *Projector) Try(ctx context.Context, asInService bool, progress func(position, end int64)) (*Trial, error) {
 	pooled, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("try: %w", err)
+		return nil, fmt.Errorf("project the log once more: %w", err)
 	}
 	t := &Trial{conn: pooled.Hijack()}
 	if err := t.build(ctx, p, asInService, progress); err != nil {
 		t.Drop(ctx)
-		return nil, fmt.Errorf("try: %w", err)
+		return nil, fmt.Errorf("project the log once more: %w", err)
 	}
 	return t, nil
 }

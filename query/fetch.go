@@ -171,7 +171,7 @@ func notFetched(err error) error {
 	case errors.Is(err, errCrowded):
 		return unavailable("This is not in memory, and too many ask the database for orders right now.")
 	case databaseAway(err):
-		return unavailable("This is not in memory, and the database does not answer.")
+		return unavailable("This is not in memory, and the database did not answer in time.")
 	}
 	return err
 }

@@ -135,7 +135,7 @@ func TestLimitedCacheNeverSaysUnknownWithoutTheDatabase(t *testing.T) {
 	}
 	for _, path := range []string{older, "/api/v1/orders/unknown", "/api/v1/orders?after=300", "/api/v1/orders/" + strings.Repeat("x", 65)} {
 		r := get(t, s, path)
-		if said := mustDecode[problem](t, http.StatusServiceUnavailable, r); said.Detail != "This is not in memory, and the database does not answer." ||
+		if said := mustDecode[problem](t, http.StatusServiceUnavailable, r); said.Detail != "This is not in memory, and the database did not answer in time." ||
 			r.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %+v", path, said)
 		}
@@ -171,7 +171,7 @@ func TestFloodOfUnknownIDsReachesTheDatabaseInSmallNumbers(t *testing.T) {
 				switch said := mustDecode[problem](t, http.StatusServiceUnavailable, get(t, s, fmt.Sprint("/api/v1/orders/unknown", i))); {
 				case strings.Contains(said.Detail, "too many"):
 					crowded.Add(1)
-				case strings.Contains(said.Detail, "does not answer"):
+				case strings.Contains(said.Detail, "did not answer"):
 					away.Add(1)
 				default:
 					t.Errorf("%+v", said)

@@ -26,7 +26,7 @@ var russianProblems = map[string]string{
 	"Try again; if it stays so, the service's log says why.": "Попробуйте ещё раз; если не поможет, причина есть в журнале сервиса.",
 	"No page and no endpoint has this address.":              "Страницы с таким адресом нет.",
 	"Begin at /.": "Начните с главной страницы.",
-	"This is not in memory, and the database does not answer.":                                       "Этого нет в памяти, а база данных не отвечает.",
+	"This is not in memory, and the database did not answer in time.":                                "Этого нет в памяти, а база данных не отвечает.",
 	"This is not in memory, and too many ask the database for orders right now.":                     "Этого нет в памяти, а заказов из базы данных сейчас ждут слишком многие.",
 	"No order has this id. Whether it is a track number is not known: the database does not answer.": "Заказа с таким номером нет. Трек-номер ли это, неизвестно: база данных не отвечает.",
 	"The database does not answer. Orders can be looked up meanwhile.":                               "База данных не отвечает. Заказы тем временем можно искать.",

@@ -28,7 +28,7 @@ func (c *verifyCommand) compareBrokers(ctx context.Context, pool *pgxpool.Pool) 
 		held, err := ingest.Ask(ctx, ingest.Options{URL: c.url(source), Cluster: c.Cluster, Stream: c.stream(source), Channel: c.Channel,
 			TLS: c.Files, ClientID: "verify-" + rand.Text()})
 		if err != nil {
-			return nil, cli.Try(err, "check --nats-url, --stan-cluster and --source")
+			return nil, cli.Try(err, "check --nats-url, --stan-cluster and --channel, or --stream-url and --stream, and --source")
 		}
 		b := verify.Broker{Source: held.Source, Channel: held.Channel, First: held.First, Last: held.Last, Since: held.Since}
 		if err := waitForArrivals(ctx, pool, &b); err != nil {
