@@ -49,7 +49,8 @@ func (b *Inbox) Read(ctx context.Context, after int64, limit, maxBytes int) ([]E
 	return entries, nil
 }
 
-// Each side is taken off an index.
+// Each side is taken off an index: that of positions where many are of the channel, that of identities where few are. Only a
+// plan for these very values knows which; with the other one it reads the whole log.
 const lastMessageSQL = `
 select m.sequence, m.stamped_at
 from (
@@ -94,9 +95,10 @@ func (b *Inbox) Detached(ctx context.Context, source, channel string) (sequence 
 	return b.last(ctx, "what was detached", detachedSQL, source, channel)
 }
 
-// last asks for one message of a channel; a zero sequence when there is none.
+// last asks for one message of a channel; a zero sequence when there is none. It has a plan of its own each time: a statement
+// that the server keeps gets one for all values from the sixth time on.
 func (b *Inbox) last(ctx context.Context, what, statement, source, channel string) (sequence int64, stampedAt time.Time, err error) {
-	err = b.pool.QueryRow(ctx, statement, source, channel).Scan(&sequence, &stampedAt)
+	err = b.pool.QueryRow(ctx, statement, pgx.QueryExecModeCacheDescribe, source, channel).Scan(&sequence, &stampedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, time.Time{}, nil
 	}
