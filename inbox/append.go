@@ -33,7 +33,8 @@ on conflict (source, channel, sequence, stamped_at) do nothing`
 // they may be or not (the answer to a commit can be lost): append them again.
 //
 // A message with CopyOf is stored under the identity that it is a copy of, unless that one is there already, and noted as a
-// copy in both cases. If there is another payload under that identity, it is a message of its own instead.
+// copy in both cases. If there is another payload under that identity, it is a message of its own instead. A copy of what was
+// detached is noted alone, whatever its payload.
 func (b *Inbox) Append(ctx context.Context, messages []Message) (stored int, err error) {
 	b.preparePartitions(ctx)
 	var (

@@ -122,6 +122,35 @@ func TestWhatIsNoCopyIsAMessageOfItsOwn(t *testing.T) {
 	}
 }
 
+// What was detached is known by its channel, sequence and stamp. What came again in spite of it is there, and can be compared.
+func TestACopyOfWhatWasDetachedIsNotedAlone(t *testing.T) {
+	t.Parallel()
+	db := testservers.Database(t)
+	box := inbox.New(testservers.Open(t, db.ServiceURL, 2), nil)
+	admin := testservers.Open(t, db.AdminURL, 1)
+	a, b, c := message(1, "a"), message(2, "b"), message(3, "c")
+	if _, err := admin.Exec(t.Context(), `
+		insert into detached (partition, source, channel, messages, first, last, last_sequence, last_stamp)
+		values ('inbox_x', $1, $2, 2, 1, 2, 2, $3)`, b.Source, b.Channel, b.StampedAt); err != nil {
+		t.Fatal(err)
+	}
+	reborn, other := a, a
+	reborn.StampedAt = c.StampedAt.Add(time.Hour)
+	other.Channel = "other"
+	forged := copied(6, b)
+	forged.Payload = []byte("x")
+	for range 2 {
+		mustAppend(t, box, copied(1, a), b, copied(2, b), copied(3, c), copied(4, reborn), copied(5, other), forged)
+	}
+	if log, copies := mustLog(t, db); log != "s2b s3c s1a s1a j6x" || copies != "j2=s2 j3=s3 j4=s1 j5=s1" {
+		t.Errorf("log %s, copies %s", log, copies)
+	}
+	var alone string
+	if err := admin.QueryRow(t.Context(), `select string_agg(sequence::text, ' ') from copies where original = 0`).Scan(&alone); alone != "1" || err != nil {
+		t.Errorf("noted alone are %q: %v", alone, err)
+	}
+}
+
 // Replicas and both brokers bring the same at once.
 func TestCopiesAreKeptOnceWhoeverBringsThem(t *testing.T) {
 	t.Parallel()

@@ -79,6 +79,54 @@ func TestAReplayDoesNotDropWhatWasDetached(t *testing.T) {
 	}
 }
 
+// A month was taken out of the log, STAN has it still, and a relay copies all that STAN has. (The last month's messages
+// are in the log.)
+func TestCopiesOfADetachedMonthAreNothingNew(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.mustMonths(t)
+	h.start(t, 100)
+	h.await(t)
+	rows, err := h.admin.Query(t.Context(), `select source, channel, sequence, stamped_at, payload from inbox order by position`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	originals, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m inbox.Message, err error) {
+		err = row.Scan(&m.Source, &m.Channel, &m.Sequence, &m.StampedAt, &m.Payload)
+		return m, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.mustExec(t, `select detach_inbox_partition('inbox_a')`)
+	const fatesSQL = `select orders, duplicates, dead_letters from checkpoint`
+	fates, left := h.view(t, fatesSQL), h.view2(t, `select count(1) from inbox`)
+	copies := make([]inbox.Message, len(originals))
+	for i, m := range originals {
+		id := m.Identity()
+		copies[i] = inbox.Message{Source: inbox.SourceJetStream, Channel: "ORDERS@x", Sequence: int64(i + 1),
+			StampedAt: time.Now().Add(time.Duration(i) * time.Millisecond), Payload: m.Payload, CopyOf: &id}
+	}
+	for range 2 { // and delivered again
+		if stored, err := h.box.Append(t.Context(), copies); stored != 0 || err != nil {
+			t.Errorf("%d copies of what has been in the log are new: %v", stored, err)
+		}
+	}
+	if got := h.view2(t, `select count(1) from inbox`); got != left {
+		t.Errorf("%s messages are in the log, want %s", got, left)
+	}
+	if got := h.view(t, fatesSQL); got != fates {
+		t.Errorf("verdicts are %s, were %s", got, fates)
+	}
+	if spans, err := h.box.Missing(t.Context(), inbox.SourceJetStream, "ORDERS@x", 1, int64(len(copies)), time.Time{}, 9); len(spans) != 0 || err != nil {
+		t.Errorf("of the stream's count %v is missing: %v", spans, err)
+	}
+	if got := h.view2(t, `select count(1) filter (where original = 0) || ' of ' || count(1) from copies`); got != "299 of "+h.view2(t, `select 299 + `+left) {
+		t.Errorf("%s copies are of what is not there", got)
+	}
+	h.mustExec(t, `select attach_inbox_partition('inbox_a', '1970-01-01 00:00:00Z', '1970-01-01 00:05:00Z')`)
+}
+
 func TestALogThatLostMessagesReplacesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

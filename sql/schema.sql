@@ -22,9 +22,39 @@ begin
             and c.sequence = m.sequence
             and c.stamped_at = m.stamp
     )
+    and not exists (
+        select
+        from public.detached as d
+        where d.source = m.of_source
+            and d.channel = m.of_channel
+            and d.last_sequence >= m.of_sequence
+            and d.last_stamp >= m.of_stamp
+    )
     order by m.row
     on conflict (source, channel, sequence, stamped_at) do nothing;
     get diagnostics new = row_count;
+    insert into public.copies (position, source, channel, sequence, stamped_at, original)
+    select nextval('public.inbox_position_seq'), m.source, m.channel, m.sequence, m.stamp, 0
+    from unnest(sources, channels, sequences, stamps, of_sources, of_channels, of_sequences, of_stamps) with ordinality
+        as m (source, channel, sequence, stamp, of_source, of_channel, of_sequence, of_stamp, row)
+    where exists (
+        select
+        from public.detached as d
+        where d.source = m.of_source
+            and d.channel = m.of_channel
+            and d.last_sequence >= m.of_sequence
+            and d.last_stamp >= m.of_stamp
+    )
+    and not exists (
+        select
+        from public.inbox as i
+        where i.source = m.of_source
+            and i.channel = m.of_channel
+            and i.sequence = m.of_sequence
+            and i.stamped_at = m.of_stamp
+    )
+    order by m.row
+    on conflict (source, channel, sequence, stamped_at) do nothing;
     insert into public.copies (position, source, channel, sequence, stamped_at, original)
     select nextval('public.inbox_position_seq'), m.source, m.channel, m.sequence, m.stamp, i.position
     from unnest(sources, channels, sequences, stamps, payloads, of_sources, of_channels, of_sequences, of_stamps) with ordinality

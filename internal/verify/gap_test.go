@@ -203,6 +203,11 @@ func TestCopiesAreCountedAsTheirBrokerCountsThem(t *testing.T) {
 		l.must(t, fmt.Sprintf(`insert into copies (position, source, channel, sequence, stamped_at, original)
 			values (nextval('inbox_position_seq'), 'jetstream', 'S@1', %d, '2026-02-01 00:01:06Z', 3)`, 6+n))
 	}
+	l.must(t, `insert into copies (position, source, channel, sequence, stamped_at, original)
+		values (nextval('inbox_position_seq'), 'jetstream', 'S@1', 8, '2026-02-01 00:01:08Z', 0)`) // its month was detached before it came
+	if r := l.mustCheck(t); len(r.Broken) != 0 || r.Epochs[0].Received != 7 {
+		t.Errorf("a copy of what was detached: %+v, epochs %+v", r.Broken, r.Epochs)
+	}
 	l.must(t, `delete from inbox where position = 2`)
 	if r := l.mustCheck(t); len(r.Broken) != 1 || r.Broken[0].Law != 2 || !slices.Equal(r.Broken[0].Examples, []int64{5}) {
 		t.Errorf("a copy of a message that is gone: %+v", r.Broken)

@@ -60,7 +60,7 @@ group by source, channel, sequence, stamped_at
 having count(*) > 1
 order by max(position)`
 
-// A copy that is noted is of a message that came before or with it.
+// A copy that is noted is of a message that came before or with it; 0 is one whose month had been detached when it came.
 const copyOfNothingSQL = `
 select c.position
 from copies as c
@@ -70,6 +70,7 @@ where not exists (
     where i.position = c.original
         and i.position < c.position
 )
+and c.original > 0
 and not ` + whereDetached + `c.original` + inDetached + `
 order by c.position`
 

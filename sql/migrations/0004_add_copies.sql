@@ -4,7 +4,8 @@
 
 -- +goose Up
 
--- original is the message, by its position in the inbox. A copy's own position is drawn from the same sequence under the
+-- original is the message, by its position in the inbox; 0 when the message's month was detached before the copy came, so
+-- that its position is not known here. A copy's own position is drawn from the same sequence under the
 -- same lock, so that inbox and copies can be read as one stream. The four columns after it are the copy's identity.
 create table copies (
     position    bigint not null,
@@ -23,6 +24,9 @@ create index copies_original on copies (original);
 -- identity of what it is a copy of, unless that is there already, and noted in both cases. One whose payload is another
 -- than what is there under that identity is no copy, but a message of its own, for nothing may be lost. What is there
 -- already, as a message or as a copy, changes nothing. Returns how many messages are new.
+--
+-- A copy of what was in a detached month is noted and not stored: its message has been in the log, and has its verdict. The
+-- payload cannot be compared with what is not there.
 --
 -- A function has all of its arguments before it takes the lock, so a sender that hangs holds up nobody; and each of its
 -- statements sees what was committed before the lock was had, as no single statement would.
@@ -48,9 +52,39 @@ begin
             and c.sequence = m.sequence
             and c.stamped_at = m.stamp
     )
+    and not exists (
+        select
+        from public.detached as d
+        where d.source = m.of_source
+            and d.channel = m.of_channel
+            and d.last_sequence >= m.of_sequence
+            and d.last_stamp >= m.of_stamp
+    )
     order by m.row
     on conflict (source, channel, sequence, stamped_at) do nothing;
     get diagnostics new = row_count;
+    insert into public.copies (position, source, channel, sequence, stamped_at, original)
+    select nextval('public.inbox_position_seq'), m.source, m.channel, m.sequence, m.stamp, 0
+    from unnest(sources, channels, sequences, stamps, of_sources, of_channels, of_sequences, of_stamps) with ordinality
+        as m (source, channel, sequence, stamp, of_source, of_channel, of_sequence, of_stamp, row)
+    where exists (
+        select
+        from public.detached as d
+        where d.source = m.of_source
+            and d.channel = m.of_channel
+            and d.last_sequence >= m.of_sequence
+            and d.last_stamp >= m.of_stamp
+    )
+    and not exists (
+        select
+        from public.inbox as i
+        where i.source = m.of_source
+            and i.channel = m.of_channel
+            and i.sequence = m.of_sequence
+            and i.stamped_at = m.of_stamp
+    )
+    order by m.row
+    on conflict (source, channel, sequence, stamped_at) do nothing;
     insert into public.copies (position, source, channel, sequence, stamped_at, original)
     select nextval('public.inbox_position_seq'), m.source, m.channel, m.sequence, m.stamp, i.position
     from unnest(sources, channels, sequences, stamps, payloads, of_sources, of_channels, of_sequences, of_stamps) with ordinality
