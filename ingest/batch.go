@@ -77,8 +77,12 @@ func (g *Ingester) commit(ctx context.Context, batch []*delivery) {
 	})
 }
 
-// append returns nil when all of the batch is committed.
+// append returns nil when all of the batch is committed, or was.
 func (g *Ingester) append(ctx context.Context, batch []*delivery) error {
+	batch, err := g.withoutDetached(ctx, batch)
+	if err != nil || len(batch) == 0 {
+		return err
+	}
 	messages := make([]inbox.Message, len(batch))
 	for i, d := range batch {
 		messages[i] = inbox.Message{

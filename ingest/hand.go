@@ -42,6 +42,7 @@ type delivery struct {
 	received time.Time
 	payload  []byte
 	copyOf   *inbox.Identity // nil for none
+	first    bool            // the durable subscription delivers it, and to nobody before
 	ack      acknowledger    // of its latest delivery, guarded by the hand's lock; nil for one that was asked for besides
 }
 

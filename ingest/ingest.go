@@ -62,6 +62,8 @@ type Ingester struct {
 	connect func(ctx context.Context, lose func(error)) (session, error)
 	portion retry.Portion // of a batch
 
+	sessions  atomic.Int64 // begun
+	detached  detached
 	connected atomic.Bool
 	large     atomic.Bool // there were messages too large for two batches to fit the hand
 }

@@ -38,6 +38,7 @@ func (g *Ingester) followSessions(ctx, taking context.Context) {
 func (g *Ingester) followSession(ctx, taking context.Context) {
 	retry.Forever(ctx, g.log, "receive", func(ctx context.Context, works func()) error {
 		lost := make(chan error, 1)
+		g.sessions.Add(1)
 		session, err := g.connect(ctx, func(err error) {
 			select {
 			case lost <- err:
@@ -76,6 +77,7 @@ func (g *Ingester) receive(d *delivery, again bool, put func(*delivery) bool) bo
 	if again {
 		g.metrics.redelivered.Inc()
 	}
+	d.first = !again
 	held := put(d)
 	if !held {
 		g.metrics.dropped.Inc()
