@@ -32,7 +32,7 @@ type cutoverCommand struct {
 func (cutoverCommand) Help() string {
 	return `Copies the whole STAN channel into the JetStream stream, history first and in order, and goes on with what comes,
 while producers move one after the other. A producer that must keep its order stops publishing to STAN, waits until this
-says 0 behind, and goes on in the stream. It may be killed and started again at any moment: the stream itself says how far
+says 0 behind and that STAN was quiet for 3s since, and goes on in the stream. It may be killed and started again at any moment: the stream itself says how far
 the copies have come.
 
 The report reads everything anew from STAN and compares it with the log and the stream, message by message. It exits 1
@@ -99,18 +99,30 @@ func (c *cutoverCommand) relay(ctx context.Context, s cli.Streams) error {
 		Progress: func(p cutover.Progress) {
 			last = p
 			bar.show(projector.Progress{Position: int64(p.Last), Head: int64(p.Last) + p.Behind,
-				Status: fmt.Sprintf("%d behind, STAN quiet for %s", p.Behind, p.Quiet.Round(time.Second))})
+				Status: howFar(p)})
 		}})
 	if err != nil {
 		return err
 	}
 	err = r.Run(ctx)
 	bar.finish(int64(last.Last))
-	fmt.Fprintf(s.Err, "copied %d messages, up to sequence %d; %d behind\n", last.Copied, last.Last, last.Behind)
+	if last.Copied == 0 && !last.Known {
+		fmt.Fprintf(s.Err, "nothing was copied: STAN and the stream were not both read, or have no message of the channel %s\n", c.Channel)
+	} else {
+		fmt.Fprintf(s.Err, "copied %d messages, up to sequence %d; %s\n", last.Copied, last.Last, howFar(last))
+	}
 	if refusal, ok := errors.AsType[*cutover.Refusal](err); ok {
 		err = cli.Try(err, refusal.Advice)
 	}
 	return err
+}
+
+// howFar says what a producer waits for. Quiet is cut, not rounded: it is waited for.
+func howFar(p cutover.Progress) string {
+	if !p.Known {
+		return "how far behind is not known yet"
+	}
+	return fmt.Sprintf("%d behind, STAN quiet for %s", p.Behind, p.Quiet.Truncate(time.Second))
 }
 
 // prove makes the report.
@@ -147,6 +159,7 @@ func printCutover(w io.Writer, r cutover.Report) error {
 	if r.STAN.Messages > 0 {
 		line("                          the last one on %s", r.STAN.LastAt.Format(time.DateTime))
 	}
+	some(r.STAN.Since, "  since       %10d  came while this was compared")
 	line("in the log    %10d  once, byte for byte", r.Log.Once)
 	line("  by both     %10d  by STAN first, and copied", r.Log.Both)
 	line("  by STAN     %10d  not copied yet, or not received from the stream", r.Log.STANAlone)

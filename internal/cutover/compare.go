@@ -70,6 +70,7 @@ type found struct {
 
 // comparison is the reading of a channel beside the copies of it.
 type comparison struct {
+	conn   stan.Conn
 	pool   *pgxpool.Pool
 	copies *copyReader
 	report *Report
@@ -82,26 +83,48 @@ type comparison struct {
 	digests   [][]byte
 }
 
-// compare reads the channel from its first message to the one that is the last now.
-func compare(ctx context.Context, conn stan.Conn, s jetstream.Stream, lost <-chan error, o ProveOptions, r *Report) error {
-	last, err := peek(ctx, conn, o.STAN.Channel, stan.StartWithLastReceived())
-	if err != nil || last.sequence == 0 {
-		return err
+// compare reads the channel from its first message to the one that is the last now, which it returns; a zero one if STAN
+// delivers nothing, of which there is no copy either.
+func compare(ctx context.Context, conn stan.Conn, s jetstream.Stream, lost <-chan error, o ProveOptions, r *Report) (place, error) {
+	last, silent := peek(ctx, conn, o.STAN.Channel, stan.StartWithLastReceived())
+	if silent != nil && !errors.Is(silent, errSilent) {
+		return place{}, silent
 	}
-	r.STAN.Last, r.STAN.LastAt = last.sequence, time.Unix(0, last.stamp).UTC()
 	copies, err := readCopies(ctx, s, o.STAN.Channel)
 	if err != nil {
-		return err
+		return place{}, err
 	}
 	defer copies.stop()
-	c := &comparison{pool: o.Pool, copies: copies, report: r, end: last, tell: o.Progress}
+	if silent != nil {
+		if copies.messages != nil { // it had messages
+			return place{}, silent
+		}
+		return place{}, nil
+	}
+	r.STAN.Last, r.STAN.LastAt = last.sequence, time.Unix(0, last.stamp).UTC()
+	c := &comparison{conn: conn, pool: o.Pool, copies: copies, report: r, end: last, tell: o.Progress}
 	err = deliver(ctx, conn, o.STAN.Channel, stan.DeliverAllAvailable(), true, lost, func(msg *stan.Msg, _ <-chan *stan.Msg) error {
 		return c.take(ctx, msg)
 	})
 	if !errors.Is(err, errCompared) {
-		return err
+		return place{}, err
 	}
-	return copies.rest(ctx, r)
+	return last, copies.rest(ctx, r)
+}
+
+// since counts what came to STAN behind the message that the comparison ended with.
+func since(ctx context.Context, conn stan.Conn, end place, r *Report) error {
+	newest, err := peek(ctx, conn, r.Channel, stan.StartWithLastReceived())
+	switch {
+	case errors.Is(err, errSilent) && end == place{}:
+		return nil
+	case err != nil:
+		return err
+	case newest.sequence <= end.sequence && newest != end:
+		return fmt.Errorf("STAN's newest message is %d, and it was %d: it counts anew", newest.sequence, end.sequence)
+	}
+	r.STAN.Since = int64(newest.sequence - end.sequence)
+	return nil
 }
 
 // take compares one message.
@@ -110,6 +133,11 @@ func (c *comparison) take(ctx context.Context, msg *stan.Msg) error {
 		return msg.Ack()
 	}
 	r := c.report
+	if r.STAN.Messages > 0 {
+		if err := follows(ctx, c.conn, r.Channel, c.reach, msg.Sequence); err != nil {
+			return err
+		}
+	}
 	if r.STAN.Messages++; r.STAN.Messages == 1 {
 		r.STAN.First = msg.Sequence
 		c.copies.first = place{msg.Sequence, msg.Timestamp}
@@ -179,6 +207,9 @@ func (l *LogReport) count(f found) {
 	}
 }
 
+// copiesWait is how long the stream's servers may take to deliver a copy that they have.
+const copiesWait = 30 * time.Second
+
 // copyReader reads the copies in the stream by turns with what they are copies of.
 type copyReader struct {
 	messages jetstream.MessagesContext // nil when there are none
@@ -198,7 +229,8 @@ func readCopies(ctx context.Context, s jetstream.Stream, channel string) (*copyR
 	if err != nil {
 		return nil, fmt.Errorf("look for the last copy: %w", err)
 	}
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, HeadersOnly: true})
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, HeadersOnly: true,
+		InactiveThreshold: copiesWait, MaxResetAttempts: 1})
 	if err != nil {
 		return nil, fmt.Errorf("read the copies: %w", err)
 	}
@@ -216,9 +248,14 @@ func (c *copyReader) stop() {
 }
 
 // read sees to it that next is a copy, unless there is none left.
-func (c *copyReader) read() error {
+func (c *copyReader) read(ctx context.Context) error {
+	if c.next != (place{}) || c.ended {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, copiesWait)
+	defer cancel()
 	for c.next == (place{}) && !c.ended {
-		msg, err := c.messages.Next(jetstream.NextMaxWait(30 * time.Second))
+		msg, err := c.messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("read the copies: %w", err)
 		}
@@ -237,7 +274,7 @@ func (c *copyReader) read() error {
 // match looks for the copy of the next message.
 func (c *copyReader) match(ctx context.Context, message place, r *Report) error {
 	for ctx.Err() == nil {
-		if err := c.read(); err != nil {
+		if err := c.read(ctx); err != nil {
 			return err
 		}
 		ahead := c.next.sequence > message.sequence && c.next.stamp >= message.stamp
@@ -269,7 +306,7 @@ func (c *copyReader) skip(r *Report) {
 // rest counts the copies behind that of the last message, but for those of what came since.
 func (c *copyReader) rest(ctx context.Context, r *Report) error {
 	for ctx.Err() == nil {
-		if err := c.read(); err != nil {
+		if err := c.read(ctx); err != nil {
 			return err
 		}
 		if c.next == (place{}) {

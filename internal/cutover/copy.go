@@ -22,13 +22,9 @@ func (r *Relay) copy(ctx context.Context, conn stan.Conn, to *target, first *sta
 		if msg.Sequence <= last.sequence { // delivered again, and copied already
 			return msg.Ack()
 		}
-		if last.sequence > 0 && msg.Sequence > last.sequence+1 {
-			next, err := peek(ctx, conn, r.o.STAN.Channel, stan.StartAtSequence(last.sequence+1))
-			if err != nil {
+		if last.sequence > 0 {
+			if err := follows(ctx, conn, r.o.STAN.Channel, last.sequence, msg.Sequence); err != nil {
 				return err
-			}
-			if next.sequence != msg.Sequence {
-				return fmt.Errorf("message %d was delivered after %d, and STAN has %d", msg.Sequence, last.sequence, next.sequence)
 			}
 		}
 		last = place{msg.Sequence, msg.Timestamp}

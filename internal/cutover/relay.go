@@ -21,7 +21,8 @@ type RelayOptions struct {
 	Stream stream.Options // its subject is STAN's channel
 	// UntilQuiet ends the relay once STAN has had nothing new for so long and all of it is copied; 0 never does.
 	UntilQuiet time.Duration
-	// Progress is called about every second while there is a session, and at the end; by one goroutine at a time. It may be nil.
+	// Progress is called when a session begins, about every second while there is one, and at the end; by one goroutine at a
+	// time. It may be nil.
 	Progress func(Progress)
 	Log      *slog.Logger // nil discards
 }
@@ -30,11 +31,13 @@ type RelayOptions struct {
 type Progress struct {
 	Copied int64  // messages, by this run
 	Last   uint64 // the sequence up to which all are copied
+	// Known says that this session has read both STAN and the stream. Until then nothing is known of the rest, and it is zero.
+	Known bool
 	// Behind is how many messages STAN has beyond. A producer that has stopped publishing to STAN may go on in the stream once
-	// it is 0.
+	// it is 0, and Quiet some seconds long since it stopped.
 	Behind int64
-	Newest time.Time     // STAN's stamp of its newest message; zero when it has none
-	Quiet  time.Duration // for how long this relay has seen nothing new there
+	Newest time.Time     // STAN's stamp of its newest message
+	Quiet  time.Duration // for how long this session has seen nothing new there, when it looked last
 }
 
 // Refusal is an error that does not pass by itself: Advice says what to do.
@@ -59,8 +62,9 @@ type Relay struct {
 	mu      sync.Mutex // guards what follows
 	copied  int64
 	last    place     // the last that is copied
-	newest  place     // of STAN's, as far as known
-	changed time.Time // when it was seen to change
+	newest  place     // of STAN's; zero until this session knows it
+	changed time.Time // when it was seen to change, or the session began
+	seen    time.Time // when STAN was asked last and answered
 }
 
 // errQuiet ends a relay that has nothing more to do.
@@ -95,7 +99,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		return err
 	})
-	r.o.Progress(r.progress(place{}))
+	r.o.Progress(r.progress())
 	if refusal, ok := errors.AsType[*Refusal](context.Cause(ctx)); ok {
 		return refusal
 	}
@@ -111,7 +115,9 @@ func (r *Relay) session(ctx context.Context, works func()) error {
 		default: // it is known already
 		}
 	}
-	nc, js, err := stream.Connect(r.o.Stream, lose)
+	r.saw(place{}, time.Now()) // what came while there was no session was not seen
+	r.o.Progress(r.progress())
+	nc, js, err := connectStream(r.o.Stream, lose)
 	if err != nil {
 		return err
 	}
@@ -146,16 +152,15 @@ func (r *Relay) session(ctx context.Context, works func()) error {
 }
 
 // resume returns where to go on: behind the last copy, if STAN still counts as it did then. One whose store was lost counts
-// from 1 again, and is copied from the first message it has.
+// from 1 again, and is copied from the first message it has. Only a message of its says so: silence does not.
 func (r *Relay) resume(ctx context.Context, conn stan.Conn, to *target) (stan.SubscriptionOption, error) {
 	newest, err := peek(ctx, conn, r.o.STAN.Channel, stan.StartWithLastReceived())
-	if err != nil {
+	if err != nil && (to.last.sequence > 0 || !errors.Is(err, errSilent)) {
 		return nil, err
 	}
 	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.last, r.newest, r.changed = to.last, newest, time.Now() // what came while there was no session was not seen
+		r.done(0, to.last)
+		r.saw(newest, time.Now())
 	}()
 	if to.last.sequence == 0 {
 		return stan.DeliverAllAvailable(), nil
@@ -179,14 +184,20 @@ const watchEvery = time.Second
 
 // watch tells the progress, and says when STAN has been quiet for long enough.
 func (r *Relay) watch(ctx context.Context, conn stan.Conn) error {
+	began := time.Now()
 	for {
+		asked := time.Now()
 		newest, err := peek(ctx, conn, r.o.STAN.Channel, stan.StartWithLastReceived())
-		if err != nil {
+		nothing := errors.Is(err, errSilent) && r.nothing() // an empty channel, as far as one can see
+		if err != nil && !nothing {
 			return err
 		}
-		p := r.progress(newest)
+		if !nothing {
+			r.saw(newest, asked)
+		}
+		p := r.progress()
 		r.o.Progress(p)
-		if r.o.UntilQuiet > 0 && p.Behind == 0 && p.Quiet >= r.o.UntilQuiet {
+		if r.o.UntilQuiet > 0 && (p.Known && p.Behind == 0 && p.Quiet >= r.o.UntilQuiet || nothing && time.Since(began) >= r.o.UntilQuiet) {
 			return errQuiet
 		}
 		if err := retry.Wait(ctx, min(watchEvery, max(r.o.UntilQuiet/4, 10*time.Millisecond))); err != nil {
@@ -195,17 +206,31 @@ func (r *Relay) watch(ctx context.Context, conn stan.Conn) error {
 	}
 }
 
-// progress takes note of STAN's newest message.
-func (r *Relay) progress(newest place) Progress {
+// saw takes note of STAN's newest message, as it was when asked for; a zero one begins anew.
+func (r *Relay) saw(newest place, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if newest.sequence > 0 && newest != r.newest {
+	r.seen = asked
+	if newest != r.newest {
 		r.newest, r.changed = newest, time.Now()
 	}
-	p := Progress{Copied: r.copied, Last: r.last.sequence, Quiet: time.Since(r.changed)}
-	if r.newest.sequence > 0 {
-		p.Newest = time.Unix(0, r.newest.stamp).UTC()
+}
+
+// nothing says that neither STAN nor the stream has shown a message of the channel.
+func (r *Relay) nothing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.newest == place{} && r.last == place{}
+}
+
+func (r *Relay) progress() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := Progress{Copied: r.copied, Last: r.last.sequence}
+	if p.Known = r.newest.sequence > 0; p.Known {
 		p.Behind = int64(r.newest.sequence - min(r.newest.sequence, r.last.sequence))
+		p.Newest = time.Unix(0, r.newest.stamp).UTC()
+		p.Quiet = max(0, r.seen.Sub(r.changed))
 	}
 	return p
 }

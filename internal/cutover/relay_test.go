@@ -262,6 +262,40 @@ func TestAChannelThatCountsAnewIsCopiedFromItsFirst(t *testing.T) {
 	}
 }
 
+// A broker that says nothing may be slow, or have lost its store: only a message of it tells.
+func TestASTANThatIsSilentIsNeitherAnewNorZeroBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustPublish(numbered(1, 30)...)
+	w.mustRelay()
+	w.stan.Wipe()
+	log, o := &testservers.Buffer{}, w.options("relay")
+	o.Log, o.UntilQuiet = slog.New(slog.NewTextHandler(log, nil)), 200*time.Millisecond
+	var known atomic.Bool
+	o.Progress = func(p Progress) {
+		if p.Known {
+			known.Store(true)
+		}
+	}
+	done := w.run(o)
+	testservers.Eventually(t, "the silence is noticed", func() bool { return strings.Contains(log.String(), errSilent.Error()) })
+	if known.Load() || strings.Contains(log.String(), "copying from the first") {
+		t.Errorf("known %t, log\n%s", known.Load(), log)
+	}
+	done()
+	w.mustPublish(numbered(101, 105)...)
+	if p := w.mustRelay(); !p.Known || p.Copied != 5 || p.Last != 5 {
+		t.Errorf("progress %+v", p)
+	}
+}
+
+func TestNothingIsKnownOfAChannelWithoutMessages(t *testing.T) {
+	t.Parallel()
+	if p := newWorld(t).mustRelay(); p != (Progress{}) {
+		t.Errorf("progress %+v", p)
+	}
+}
+
 func TestWhatSTANDroppedIsNoHole(t *testing.T) {
 	t.Parallel()
 	w := &world{TB: t, stan: testservers.OwnBrokerKeeping(t, 100), jet: testservers.OwnBroker(t)}

@@ -32,6 +32,8 @@ type STANReport struct {
 	First    uint64    `json:"first"`
 	Last     uint64    `json:"last"`
 	LastAt   time.Time `json:"last_at,omitzero"` // STAN's stamp of the last
+	// Since is how many messages came while the report was made. They are not compared.
+	Since int64 `json:"since"`
 }
 
 // LogReport is where STAN's messages are in the log. Messages = Once + Missing + Different + Doubled + Detached.
@@ -115,7 +117,7 @@ func Prove(ctx context.Context, o ProveOptions) (Report, error) {
 		default: // it is known already
 		}
 	}
-	nc, js, err := stream.Connect(o.Stream, lose)
+	nc, js, err := connectStream(o.Stream, lose)
 	if err != nil {
 		return r, err
 	}
@@ -129,38 +131,53 @@ func Prove(ctx context.Context, o ProveOptions) (Report, error) {
 		return r, err
 	}
 	defer conn.Close()
+	began := time.Now()
 	// In this order, for what STAN has now is in the stream and the log later, if at all.
-	if err := compare(ctx, conn, s, lost, o, &r); err != nil {
+	end, err := compare(ctx, conn, s, lost, o, &r)
+	if err != nil {
 		return r, fmt.Errorf("compare the channel %s: %w", o.STAN.Channel, err)
 	}
 	if err := countWhole(ctx, s, o.Pool, &r); err != nil {
 		return r, fmt.Errorf("compare the stream %s with the log: %w", o.Stream.Name, err)
 	}
-	r.judge(o.Quiet, time.Now())
+	if err := since(ctx, conn, end, &r); err != nil {
+		return r, fmt.Errorf("look at the channel %s again: %w", o.STAN.Channel, err)
+	}
+	r.judge(o.Quiet, began)
 	return r, nil
 }
 
-// judge says whether it all adds up.
-func (r *Report) judge(quiet time.Duration, now time.Time) {
+// judge says whether it all adds up. The last message's age counts from when the report began: what came since is another.
+func (r *Report) judge(quiet time.Duration, began time.Time) {
 	var reasons []string
 	because := func(n int64, what string) {
 		if n > 0 {
 			reasons = append(reasons, fmt.Sprintf("%d %s", n, what))
 		}
 	}
+	if r.STAN.Messages == 0 {
+		reasons = append(reasons, fmt.Sprintf("STAN has no message on channel %s: is it the right channel and cluster?", r.Channel))
+	}
 	because(r.Log.Missing, "of its messages are not in the log")
 	because(r.Log.Different, "of its messages are other ones in the log")
 	because(r.Log.Doubled, "of its messages are in the log more than once")
 	because(r.Copies.Missing, "of its messages have no copy in the stream")
 	because(r.Whole.NotYet, "messages of the stream are not in the log")
-	if age := now.Sub(r.STAN.LastAt); r.STAN.Messages > 0 && age < quiet {
+	if r.Copies.Missing == 0 && r.Whole.NotYet <= 0 {
+		because(r.Log.STANAlone, "of its messages have no copy in the log: it has another payload, or came while this was compared")
+	}
+	because(r.STAN.Since, "messages came to STAN while this was compared")
+	if age := began.Sub(r.STAN.LastAt); r.STAN.Messages > 0 && age < quiet {
 		reasons = append(reasons, fmt.Sprintf("its last message came %s ago, less than %s", max(0, age).Round(time.Second), quiet))
 	}
 	if r.Ready = len(reasons) == 0; r.Ready {
 		r.Verdict = "STAN can be switched off: every message is in the log once, and copied"
-		return
+	} else {
+		r.Verdict = "STAN cannot be switched off yet: " + strings.Join(reasons, ", ")
 	}
-	r.Verdict = "STAN cannot be switched off yet: " + strings.Join(reasons, ", ")
+	if r.Log.Detached > 0 {
+		r.Verdict += fmt.Sprintf("; %d were not compared with the log, because their month was detached", r.Log.Detached)
+	}
 }
 
 // errCompared ends the reading of a channel.

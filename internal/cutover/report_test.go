@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/stan.go"
+	"github.com/nats-io/stan.go/pb"
 
 	"orderbox/inbox"
 	"orderbox/internal/stream"
@@ -116,6 +119,99 @@ func TestAReportOfWhatAddsUp(t *testing.T) {
 	}
 }
 
+// Only the age that the last message had when the report began counts, for others may have come since.
+func TestAReportIsNotReadyWhileSTANIsBusy(t *testing.T) {
+	t.Parallel()
+	p := mustCutOver(t, 50)
+	const quiet = 2 * time.Second
+	once := false
+	r, err := Prove(p.Context(), ProveOptions{STAN: p.options("report").STAN, Stream: p.options("report").Stream,
+		Pool: testservers.Open(p, p.db.ReaderURL, 1),
+		Progress: func(uint64, uint64) { // with more messages it is called before the end, too
+			if !once {
+				once = true
+				p.mustPublish([]byte("busy"), []byte("still"))
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ready || r.STAN.Since != 2 || !strings.Contains(r.Verdict, "2 messages came to STAN while this was compared") {
+		t.Errorf("%d came since, %t: %s", r.STAN.Since, r.Ready, r.Verdict)
+	}
+	began := r.STAN.LastAt.Add(time.Second)
+	r.STAN.Since = 0
+	if r.judge(quiet, began); r.Ready || !strings.Contains(r.Verdict, "its last message came 1s ago, less than 2s") {
+		t.Errorf("%t: %s", r.Ready, r.Verdict)
+	}
+}
+
+// It may be another channel than that of the service, or another cluster.
+func TestAReportOfAChannelWithoutMessagesIsNotReady(t *testing.T) {
+	t.Parallel()
+	p := mustCutOver(t, 50)
+	o := p.options("report")
+	o.STAN.Channel, o.Stream.Subject = "ordres", "ordres"
+	r, err := Prove(t.Context(), ProveOptions{STAN: o.STAN, Stream: o.Stream, Pool: testservers.Open(p, p.db.ReaderURL, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ready || !strings.Contains(r.Verdict, "STAN has no message on channel ordres: is it the right channel and cluster?") {
+		t.Errorf("%t: %s", r.Ready, r.Verdict)
+	}
+}
+
+// That STAN delivers nothing of what was copied once is a fault, and no empty channel.
+func TestAReportOfASTANThatIsSilentIsAnError(t *testing.T) {
+	t.Parallel()
+	p := mustCutOver(t, 50)
+	p.stan.Wipe()
+	o := p.options("report")
+	r, err := Prove(t.Context(), ProveOptions{STAN: o.STAN, Stream: o.Stream, Pool: testservers.Open(p, p.db.ReaderURL, 1)})
+	if !errors.Is(err, errSilent) {
+		t.Errorf("%v, report %+v", err, r)
+	}
+}
+
+func TestAReportDoesNotPassOverWhatSTANHas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustPublish(numbered(1, 7)...)
+	conn, err := w.options("report").STAN.connect(func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := &comparison{conn: conn, copies: &copyReader{ended: true}, reach: 3, end: place{7, 1},
+		report: &Report{Channel: channel, STAN: STANReport{Messages: 3}}, tell: func(uint64, uint64) {}}
+	err = c.take(t.Context(), &stan.Msg{MsgProto: pb.MsgProto{Sequence: 6}})
+	if err == nil || err.Error() != "message 6 was delivered after 3: STAN has 4" {
+		t.Error(err)
+	}
+}
+
+// A user does not see from "no servers available" which ones.
+func TestABrokerThatIsNotThereIsNamedWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const away = "nats://user:secret@127.0.0.1:1"
+	for flag, change := range map[string]func(o *ProveOptions){
+		"--nats-url": func(o *ProveOptions) {
+			w.mustMake(jetstream.StreamConfig{})
+			o.STAN.URL = away
+		},
+		"--stream-url": func(o *ProveOptions) { o.Stream.URL = away + ",nats://token@127.0.0.1:2" },
+	} {
+		o := ProveOptions{STAN: w.options("report").STAN, Stream: w.options("report").Stream}
+		change(&o)
+		_, err := Prove(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), "at 127.0.0.1:1") || !strings.Contains(err.Error(), "("+flag) ||
+			strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "token") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}
+
 // Each thing that can be wrong is found, and named.
 func TestAReportOfWhatDoesNotAddUp(t *testing.T) {
 	t.Parallel()
@@ -136,7 +232,17 @@ func TestAReportOfWhatDoesNotAddUp(t *testing.T) {
 					select 'x', source, channel, 7, 1, 7, sequence, stamped_at from inbox where source = 'stan' and sequence = 7`)
 				p.must(`delete from inbox where source = 'stan' and sequence = 7`)
 			},
-			func(r *Report) { r.Log.Once, r.Log.Both, r.Log.Detached = proven-1, before-1, 1 }, ""},
+			func(r *Report) {
+				r.Log.Once, r.Log.Both, r.Log.Detached = proven-1, before-1, 1
+				r.Verdict += "; 1 were not compared with the log, because their month was detached"
+			}, ""},
+		"a copy with another payload": {
+			func(p *proof) { // as it is in the log when STAN brought the message first
+				p.must(`insert into inbox (source, channel, sequence, stamped_at, payload)
+					select source, channel, sequence, stamped_at, 'false' from copies where sequence = 7`)
+				p.must(`delete from copies where sequence = 7`)
+			},
+			func(r *Report) { r.Log.Both, r.Log.STANAlone = before-1, 1 }, "1 of its messages have no copy in the log: it has another payload, or came while this was compared"},
 		"one byte": {
 			func(p *proof) {
 				p.must(`update inbox set payload = set_byte(payload, 0, (get_byte(payload, 0) + 1) % 256) where source = 'stan' and sequence = 300`)

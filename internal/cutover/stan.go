@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
 
 	"orderbox/internal/natstls"
@@ -28,6 +31,10 @@ const (
 	maxInFlight      = 4 * maxBatch
 	maxInFlightBytes = 256 << 20
 )
+
+// errSilent says that STAN delivered nothing: because the channel is empty or because STAN is not well. Which of the two
+// it does not say.
+var errSilent = fmt.Errorf("STAN has delivered nothing of the channel within %s", peekWait)
 
 // errLarge says that so many messages do not fit into memory.
 var errLarge = errors.New("messages are large: fewer are asked for at a time")
@@ -56,9 +63,31 @@ func (o STAN) connect(lose func(error)) (stan.Conn, error) {
 		err = fmt.Errorf("%w; try: %s", err, advice)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to cluster %s as %s: %w", o.Cluster, o.Client, err)
+		return nil, fmt.Errorf("connect to STAN at %s (--nats-url), to cluster %s as %s: %w", hosts(o.URL), o.Cluster, o.Client, err)
 	}
 	return conn, nil
+}
+
+// connectStream connects to the stream's servers, and says which they are if it cannot.
+func connectStream(o stream.Options, lose func(error)) (*nats.Conn, jetstream.JetStream, error) {
+	nc, js, err := stream.Connect(o, lose)
+	if err != nil {
+		err = fmt.Errorf("connect to the stream's servers at %s (--stream-url, or --nats-url without one): %w", hosts(o.URL), err)
+	}
+	return nc, js, err
+}
+
+// hosts are the servers of a URL, without the users and passwords that may be in it.
+func hosts(urls string) string {
+	var names []string
+	for server := range strings.SplitSeq(urls, ",") {
+		server = strings.TrimSpace(server)
+		if u, err := url.Parse(server); err == nil && u.Host != "" {
+			server = u.Host
+		}
+		names = append(names, server[strings.LastIndex(server, "@")+1:])
+	}
+	return strings.Join(names, ",")
 }
 
 // inFlight is how many messages may be delivered without acknowledgement: once some were too large for that, so many as fit
@@ -78,7 +107,7 @@ type place struct {
 
 func placeOf(o stream.Origin) place { return place{o.Sequence, o.Stamp} }
 
-// peek returns the place of the message that a subscription starts with; a zero one when there is none.
+// peek returns the place of the message that a subscription starts with; errSilent when none came.
 func peek(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption) (place, error) {
 	got := make(chan place, 1)
 	sub, err := conn.Subscribe(channel, func(msg *stan.Msg) {
@@ -97,8 +126,23 @@ func peek(ctx context.Context, conn stan.Conn, channel string, start stan.Subscr
 	case <-ctx.Done():
 		return place{}, ctx.Err()
 	case <-time.After(peekWait):
-		return place{}, nil
+		return place{}, errSilent
 	}
+}
+
+// follows returns an error unless STAN itself has nothing between two messages that it delivered one after the other.
+func follows(ctx context.Context, conn stan.Conn, channel string, last, next uint64) error {
+	if next == last+1 {
+		return nil
+	}
+	there, err := peek(ctx, conn, channel, stan.StartAtSequence(last+1))
+	if err == nil && there.sequence != next {
+		err = fmt.Errorf("STAN has %d", there.sequence)
+	}
+	if err != nil {
+		return fmt.Errorf("message %d was delivered after %d: %w", next, last, err)
+	}
+	return nil
 }
 
 // deliver has messages delivered from a start on, in order, until ctx ends or take returns an error, which it returns. What
