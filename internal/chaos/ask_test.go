@@ -10,25 +10,29 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
+
+	"orderbox/publisher"
 )
 
 // ask asks the broker for the number of the newest message that it has.
 func (c *conductor) ask(ctx context.Context) (last int64, err error) {
 	if c.load.to.Stream != "" {
-		return c.askStream(ctx)
+		store, err := askStream(ctx, c.load.to)
+		c.from = store.origin
+		return store.last, err
 	}
-	return c.askChannel(ctx)
+	c.from = origin{"stan", c.load.to.Channel}
+	return askChannel(ctx, c.load.to)
 }
 
-func (c *conductor) askChannel(ctx context.Context) (int64, error) {
-	c.from = origin{"stan", c.load.to.Channel}
-	conn, err := stan.Connect(c.load.to.Cluster, "witness-"+rand.Text(), stan.NatsURL(c.load.to.URL), stan.ConnectWait(30*time.Second))
+func askChannel(ctx context.Context, to publisher.Options) (last int64, err error) {
+	conn, err := stan.Connect(to.Cluster, "witness-"+rand.Text(), stan.NatsURL(to.URL), stan.ConnectWait(30*time.Second))
 	if err != nil {
 		return 0, fmt.Errorf("ask the broker for its last message: %w", err)
 	}
 	defer conn.Close()
 	newest := make(chan int64, 1)
-	_, err = conn.Subscribe(c.load.to.Channel, func(m *stan.Msg) {
+	_, err = conn.Subscribe(to.Channel, func(m *stan.Msg) {
 		select {
 		case newest <- int64(m.Sequence):
 		default:
@@ -47,28 +51,39 @@ func (c *conductor) askChannel(ctx context.Context) (int64, error) {
 	}
 }
 
-func (c *conductor) askStream(ctx context.Context) (int64, error) {
-	conn, err := nats.Connect(c.load.to.URL, nats.RetryOnFailedConnect(true))
+// askStream returns what the stream has, which is one store.
+func askStream(ctx context.Context, to publisher.Options) (epoch, error) {
+	conn, err := nats.Connect(to.URL, nats.RetryOnFailedConnect(true))
 	if err != nil {
-		return 0, fmt.Errorf("ask JetStream for its last message: %w", err)
+		return epoch{}, fmt.Errorf("ask JetStream for its last message: %w", err)
 	}
 	defer conn.Close()
 	js, err := jetstream.New(conn)
 	if err != nil {
-		return 0, fmt.Errorf("ask JetStream for its last message: %w", err)
+		return epoch{}, fmt.Errorf("ask JetStream for its last message: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		stream, err := js.Stream(ctx, c.load.to.Stream)
+		info, err := streamInfo(ctx, js, to.Stream)
 		if err == nil {
-			info := stream.CachedInfo()
-			c.from = origin{"jetstream", c.load.to.Stream + "@" + info.Created.UTC().Format(time.RFC3339Nano)}
-			return int64(info.State.LastSeq), nil
+			return epoch{origin: origin{"jetstream", to.Stream + "@" + info.Created.UTC().Format(time.RFC3339Nano)},
+				last: int64(info.State.LastSeq), copies: int64(info.State.Subjects[to.Channel+".stan"])}, nil
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("ask JetStream for its last message: %w", err)
+			return epoch{}, fmt.Errorf("ask JetStream for its last message: %w", err)
 		}
 		wait(ctx, lookAgain)
 	}
+}
+
+// streamInfo is what a stream says of itself, and how many messages it has by subject.
+func streamInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // a leader that is killed takes the question with it
+	defer cancel()
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return stream.Info(ctx, jetstream.WithSubjectFilter(">"))
 }

@@ -99,6 +99,9 @@ func newRun(t *testing.T, world *faults.World, deck []card, seed uint64, message
 		pool: testservers.Open(t, world.Database().ReaderURL, 2)}
 	c.load = &load{to: world.Publishing(), seed: seed, messages: messages, faults: count,
 		ledger: newLedger(), gate: newGate(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if then := world.Streaming(); then.URL != "" {
+		c.load.then, c.load.move = then, c.move
+	}
 	c.lookups = newLookups(c.load.ledger, found, &c.underWay)
 	for n, url := range world.ServiceURLs() {
 		c.replicas = append(c.replicas, &replica{number: n, url: url})
@@ -129,23 +132,32 @@ func (r *run) play(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	last, err := r.settle(ctx)
-	if last > 0 {
-		r.epochs = append(r.epochs, epoch{last: last})
-		r.published = true
-	}
-	if err != nil {
+	if err := r.settleAll(ctx); err != nil {
 		return err
 	}
-	err = r.progress(ctx, "everything is decided", func() (int64, bool) { return r.decided.Load(), r.decided.Load() >= r.stored() })
+	err := r.progress(ctx, "everything is decided", func() (int64, bool) { return r.decided.Load(), r.decided.Load() >= r.stored() })
 	r.took = time.Since(r.began)
+	return err
+}
+
+// settleAll waits until the log has everything, and enters what the brokers' stores have at the end.
+func (r *run) settleAll(ctx context.Context) error {
+	last, err := r.settle(ctx)
+	if last == 0 {
+		return err
+	}
+	r.epochs = append(r.epochs, epoch{origin: r.from, last: last})
+	if err == nil && r.load.move != nil {
+		err = r.settleStream(ctx, last)
+	}
+	r.published = true
 	return err
 }
 
 // judge is the verdict on the outcome.
 func (r *run) judge(ctx context.Context) error {
 	r.t.Log("judging")
-	r.checker = newChecker(r.from, r.load.ledger, r.problems, r.epochs)
+	r.checker = newChecker(r.load.ledger, r.problems, r.epochs)
 	if err := judgeLog(ctx, r.pool, r.checker); err != nil {
 		return fmt.Errorf("judge the log: %w", err)
 	}

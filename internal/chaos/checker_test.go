@@ -1,15 +1,18 @@
 package chaos
 
 import (
+	"slices"
 	"time"
 
 	"orderbox/publisher"
 )
 
-// epoch is the life of one store of the broker.
+// epoch is the life of one store of a broker.
 type epoch struct {
-	until time.Time // when it was wiped; zero for the last one
-	last  int64     // the sequence of the newest message that was to be received, by the broker's own word
+	origin
+	until  time.Time // when it was wiped; zero for the last one
+	last   int64     // the sequence of the newest message that was to be received, by the broker's own word
+	copies int64     // how many of its messages are copies of another broker's, by its own word
 }
 
 // entry is one row of the log with its fate, as the database has them.
@@ -33,20 +36,20 @@ type origin struct{ source, channel string }
 // checker judges a log by what was published. It is not told what the service means to do, and shares
 // nothing with it but the reference model.
 type checker struct {
-	origin   origin
 	ledger   *ledger
 	problems *problems
 	epochs   []epoch
-	received [][]bool // by epoch and sequence
+	received [][]bool       // by epoch and sequence
+	copied   map[int64]bool // the positions of which there are copies
 
 	entries, orders, duplicates int64
 	deadLetters                 map[string]int64
 	position                    int64
 }
 
-func newChecker(from origin, l *ledger, p *problems, epochs []epoch) *checker {
-	return &checker{origin: from, ledger: l, problems: p, epochs: epochs,
-		received: make([][]bool, len(epochs)), deadLetters: map[string]int64{}}
+func newChecker(l *ledger, p *problems, epochs []epoch) *checker {
+	return &checker{ledger: l, problems: p, epochs: epochs,
+		received: make([][]bool, len(epochs)), copied: map[int64]bool{}, deadLetters: map[string]int64{}}
 }
 
 // see takes the log's entries in the order of their positions.
@@ -74,13 +77,12 @@ func (c *checker) see(e entry) {
 
 // seeDelivery checks that the broker's message came for the first time.
 func (c *checker) seeDelivery(e entry) {
-	if e.origin != c.origin || e.sequence < 1 {
+	n := slices.IndexFunc(c.epochs, func(of epoch) bool {
+		return of.origin == e.origin && (of.until.IsZero() || !e.stamp.After(of.until))
+	})
+	if n < 0 || e.sequence < 1 {
 		c.problems.add("an entry is not from the broker", "position %d is from %s %s", e.position, e.source, e.channel)
 		return
-	}
-	n := 0
-	for n < len(c.epochs)-1 && e.stamp.After(c.epochs[n].until) {
-		n++
 	}
 	for int64(len(c.received[n])) <= e.sequence {
 		c.received[n] = append(c.received[n], false)
@@ -89,6 +91,18 @@ func (c *checker) seeDelivery(e entry) {
 		c.problems.add("DOUBLED: the log has one message of the broker twice", "store %d, sequence %d, position %d", n+1, e.sequence, e.position)
 	}
 	c.received[n][e.sequence] = true
+}
+
+// seeCopy takes what a broker brought that the log has already, as the original, from the other one.
+func (c *checker) seeCopy(e, original entry) {
+	c.seeDelivery(e)
+	if e.source == original.source {
+		c.problems.add("a copy is of the same broker's message", "position %d is a copy of position %d", e.position, original.position)
+	}
+	if c.copied[original.position] {
+		c.problems.add("DOUBLED: a message was copied twice", "position %d is a copy of position %d", e.position, original.position)
+	}
+	c.copied[original.position] = true
 }
 
 // seeFate compares an entry's fate with the one that follows from the entries before it.
@@ -144,6 +158,13 @@ func (c *checker) end() {
 				c.problems.add("LOST: a message that the broker stored is not in the log", "store %d, sequence %d", n+1, sequence)
 			}
 		}
+	}
+	copies := int64(0)
+	for _, epoch := range c.epochs {
+		copies += epoch.copies
+	}
+	if got := int64(len(c.copied)); got != copies {
+		c.problems.add("the copies are not known for what they are", "%d in place of %d", got, copies)
 	}
 	if got := c.orders + c.duplicates + c.refused(); got != c.entries {
 		c.problems.add("the fates do not add up", "%d fates of %d entries", got, c.entries)

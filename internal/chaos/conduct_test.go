@@ -219,7 +219,7 @@ func (c *conductor) endEpoch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("before a wipe: %w", err)
 	}
-	c.epochs = append(c.epochs, epoch{until: time.Now(), last: last})
+	c.epochs = append(c.epochs, epoch{origin: c.from, until: time.Now(), last: last})
 	return nil
 }
 

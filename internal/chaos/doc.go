@@ -10,12 +10,14 @@
 // The world is that of package faults: broker, database and two replicas of the service. Publishers send orders,
 // duplicates, conflicts and rubbish, at least once. Clients look orders up at each replica all the while.
 //
-// There are four tests, each with faults of its own (plan_test.go):
+// There are five tests, each with faults of its own (plan_test.go):
 //
 //   - TestChaos: all are killed, paused, cut off, restarted, and the broker's store is wiped.
 //   - TestBrokerCluster: the broker is a cluster of three, of which the one that leads is struck, as they
 //     themselves say when it is, and others.
 //   - TestStreamCluster: the same, and the broker is JetStream, with three replicas of the stream.
+//   - TestCutOver: publishers move from STAN to a cluster of JetStream, one after the other, while a relay copies; the relay is
+//     struck, whoever leads the stream, and the replicas.
 //   - TestLeadingReplica: whichever replica projects is struck.
 //
 // # What is checked
@@ -27,6 +29,8 @@
 //     log byte for byte n to n+r times, and nothing else is there.
 //   - The broker itself says how many messages it stored. Each of its sequences, in each of its stores, is
 //     in the log exactly once.
+//   - Where messages are copied from one broker to the other, the log knows each copy, once, and for what it is: each sequence
+//     of the second broker is that of an entry or of a copy, and each message of the first was copied.
 //   - Each entry has exactly one fate, the one that follows from the order of the log: the first entry for an
 //     order_uid is the order, later ones are duplicates when they say the same and conflicts when not, rubbish
 //     is refused for its reason; each fate points at the entry that came first.

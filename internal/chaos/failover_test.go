@@ -98,7 +98,7 @@ func TestWhatAnAsynchronousStandbyNeverGotIsAskedForAgain(t *testing.T) {
 		})
 	}
 	r.load.ledger.trust()
-	r.epochs = []epoch{{last: last}}
+	r.epochs = []epoch{{origin: r.from, last: last}}
 	if err := r.judge(ctx); err != nil {
 		t.Error(err)
 	}

@@ -85,6 +85,8 @@ func (g *gate) setHold(hold bool) { g.change(func() { g.hold = hold }) }
 // load is what the publishers share.
 type load struct {
 	to               publisher.Options // URL, and cluster or stream, and channel
+	then             publisher.Options // where publishers move to, one after the other, if they move
+	move             func(ctx context.Context) error
 	seed             uint64
 	messages, faults int
 	ledger           *ledger
@@ -108,13 +110,28 @@ func (l *load) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// publish is one publisher. Its stream follows from the seed and its number.
+// publish is one publisher. Its stream follows from the seed and its number, and so does where it moves.
 func (l *load) publish(ctx context.Context, number, count int) error {
+	if l.move == nil {
+		return l.publishPart(ctx, l.to, number, count, 0, count)
+	}
+	moves := count * (number + 1) / (publishers + 1)
+	if err := l.publishPart(ctx, l.to, number, count, 0, moves); err != nil {
+		return err
+	}
+	if err := l.move(ctx); err != nil {
+		return fmt.Errorf("publisher %d moves: %w", number, err)
+	}
+	return l.publishPart(ctx, l.then, number, count, moves, count)
+}
+
+// publishPart publishes from the message first up to before end, of count in all.
+func (l *load) publishPart(ctx context.Context, to publisher.Options, number, count, first, end int) error {
 	var sent []int32 // the payload of each message of the stream
 	var mu sync.Mutex
 	confirmed := int64(0)
 	p, err := publisher.New(publisher.Options{
-		URL: l.to.URL, Cluster: l.to.Cluster, Stream: l.to.Stream, Channel: l.to.Channel, ConnectWait: time.Minute, AckWait: ackWait,
+		URL: to.URL, Cluster: to.Cluster, Stream: to.Stream, Channel: to.Channel, ConnectWait: time.Minute, AckWait: ackWait,
 		Rate: float64(count) / (float64(l.faults+1) * stretch.Seconds()),
 		Progress: func(r publisher.Result) {
 			l.confirmed.Add(r.Confirmed - confirmed)
@@ -131,13 +148,13 @@ func (l *load) publish(ctx context.Context, number, count int) error {
 	if err != nil {
 		return err
 	}
-	result, err := p.Publish(ctx, l.messagesOf(ctx, number, count, func(payload int32) {
+	result, err := p.Publish(ctx, l.messagesOf(ctx, number, count, first, end, func(payload int32) {
 		mu.Lock()
 		defer mu.Unlock()
 		sent = append(sent, payload)
 	}))
-	if err == nil && result.Confirmed != int64(count) {
-		err = fmt.Errorf("only %d of %d messages are confirmed", result.Confirmed, count)
+	if err == nil && result.Confirmed != int64(end-first) {
+		err = fmt.Errorf("only %d of %d messages are confirmed", result.Confirmed, end-first)
 	}
 	if err != nil {
 		return fmt.Errorf("publisher %d: %w", number, err)
@@ -146,9 +163,16 @@ func (l *load) publish(ctx context.Context, number, count int) error {
 }
 
 // messagesOf enters each message into the ledger before it is published.
-func (l *load) messagesOf(ctx context.Context, number, count int, entered func(payload int32)) iter.Seq2[[]byte, error] {
+func (l *load) messagesOf(ctx context.Context, number, count, first, end int, entered func(payload int32)) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		n := 0
 		for m := range publisher.Messages(l.seed*publishers+uint64(number), count, rubbish) {
+			if n++; n <= first {
+				continue
+			}
+			if n > end {
+				return
+			}
 			if !l.gate.take(ctx) {
 				return
 			}

@@ -63,6 +63,9 @@ func judgeLog(ctx context.Context, pool *pgxpool.Pool, c *checker) error {
 		if err := rows.Err(); err != nil {
 			return err
 		}
+		if err := judgeCopies(ctx, tx, c); err != nil {
+			return err
+		}
 		c.end()
 		return judgeSums(ctx, tx, c)
 	})

@@ -97,6 +97,19 @@ func leaders() []card {
 	return []card{at(faults.Kill, ""), at(faults.Pause, ""), at(faults.Cut, ""), at(faults.Cut, faults.Database)}
 }
 
+// relaying are the faults of a cut-over: of the relay, of the stream's leader, and of a service.
+func relaying() []card {
+	at := func(target faults.Target, kind faults.Kind, from faults.Target) card {
+		return card{Fault: faults.Fault{Target: target, Kind: kind, From: from}}
+	}
+	return []card{
+		at(faults.Relay, faults.Kill, ""), at(faults.Relay, faults.Pause, ""),
+		at(faults.Relay, faults.Cut, faults.Broker), at(faults.Relay, faults.Cut, faults.Stream),
+		at(faults.Service, faults.Kill, ""), at(faults.Service, faults.Cut, ""),
+		{faults.Fault{Target: faults.Stream, Kind: faults.Kill}, leading},
+	}
+}
+
 // plan is the faults of a run, in their order. Every card of the deck comes once before any comes twice.
 func plan(deck []card, seed uint64, messages, count int) []planned {
 	random := rand.New(rand.NewPCG(seed, 3))

@@ -105,7 +105,7 @@ func TestTheCheckerFinds(t *testing.T) {
 			t.Parallel()
 			l, log := told()
 			found := new(problems)
-			checker := newChecker(origin{"stan", "orders"}, l, found, []epoch{{last: int64(len(log))}})
+			checker := newChecker(l, found, []epoch{{origin: origin{"stan", "orders"}, last: int64(len(log))}})
 			for _, e := range c.do(l, log) {
 				checker.see(e)
 			}
@@ -154,7 +154,7 @@ func TestTheLedgerKnowsWhatMayBeServed(t *testing.T) {
 func TestTheSeedDecidesTheFaults(t *testing.T) {
 	t.Parallel()
 	const messages, count = 1000, 40
-	for name, deck := range map[string][]card{"lone": lone(), "clustered": clustered(), "leaders": leaders()} {
+	for name, deck := range map[string][]card{"lone": lone(), "clustered": clustered(), "leaders": leaders(), "relaying": relaying()} {
 		all := plan(deck, 1, messages, count)
 		if !reflect.DeepEqual(all, plan(deck, 1, messages, count)) || reflect.DeepEqual(all, plan(deck, 2, messages, count)) {
 			t.Errorf("%s: the plan does not follow from the seed", name)
@@ -172,5 +172,56 @@ func TestTheSeedDecidesTheFaults(t *testing.T) {
 				t.Errorf("%s: %v comes %d times", name, f, seen[f])
 			}
 		}
+	}
+}
+
+// In a cut-over each message of STAN comes once more by the stream, and must be known for a copy.
+func TestTheCheckerFindsCopies(t *testing.T) {
+	t.Parallel()
+	stream := origin{"jetstream", "ORDERS@now"}
+	for _, c := range []struct {
+		name string
+		do   func(c *checker, copied entry, see func()) // what becomes of the fifth copy
+		want []string
+	}{
+		{"nothing where nothing is wrong", func(_ *checker, _ entry, see func()) { see() }, nil},
+		{"one that is lost", func(*checker, entry, func()) {}, []string{"LOST: a message", "the copies"}},
+		{"one that is there twice", func(_ *checker, _ entry, see func()) { see(); see() },
+			[]string{"DOUBLED: a message was copied", "DOUBLED: the log"}},
+		{"one that is taken for a message of its own", func(c *checker, copied entry, _ func()) {
+			copied.position, copied.verdict, copied.uid, copied.first = 1_000_000, publisher.VerdictMalformed, "", 0
+			c.see(copied)
+		}, []string{"DOUBLED: a payload", "an entry has another fate", "the copies"}},
+		{"one of the stream's own", func(c *checker, copied entry, _ func()) {
+			c.seeCopy(copied, entry{origin: stream, position: copied.position})
+		}, []string{"a copy is of the same broker's"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l, log := told()
+			half, found := len(log)/2, new(problems)
+			checker := newChecker(l, found, []epoch{{origin: log[0].origin, last: int64(half)},
+				{origin: stream, last: int64(len(log)), copies: int64(half)}})
+			for n, e := range log {
+				if n >= half {
+					e.origin = stream
+				}
+				checker.see(e)
+			}
+			for n, e := range log[:half] {
+				copied := e
+				copied.origin = stream
+				see := func() { checker.seeCopy(copied, e) }
+				if n != 4 {
+					see()
+				} else {
+					c.do(checker, copied, see)
+				}
+			}
+			checker.end()
+			if got := slices.Sorted(maps.Keys(found.count)); !slices.EqualFunc(got, c.want, strings.HasPrefix) {
+				t.Errorf("found %q, want %q", found.lines(), c.want)
+			}
+		})
 	}
 }

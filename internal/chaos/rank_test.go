@@ -14,11 +14,11 @@ import (
 // to do takes longer, and one that nobody takes for hanging is replaced after two minutes.
 const replaceWithin = 30 * time.Second
 
-// leaders are the numbers of those that say they lead: the broker, or the projecting. One that was cut off may say so
+// leaders are the numbers of those that say they lead: a broker, or the projecting. One that was cut off may say so
 // for a while after it was replaced.
 func (c *conductor) leaders(ctx context.Context, target faults.Target) (all []int) {
-	if target == faults.Broker {
-		return c.world.Leaders(ctx)
+	if target != faults.Service {
+		return c.world.Leaders(ctx, target)
 	}
 	for _, r := range c.replicas {
 		if projects(ctx, c.lookups, r) {

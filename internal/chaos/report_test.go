@@ -110,10 +110,10 @@ func spread(all []time.Duration) string {
 	return fmt.Sprintf("%v | %v", seconds(sorted[len(sorted)/2]), seconds(sorted[len(sorted)-1]))
 }
 
-// stored is how many messages the broker says that it had.
+// stored is how many messages the brokers say that they had, without copies.
 func (r *run) stored() (n int64) {
 	for _, e := range r.epochs {
-		n += e.last
+		n += e.last - e.copies
 	}
 	return n
 }

@@ -39,9 +39,9 @@ func (s *sent) add(other sent) {
 
 // publish publishes all of the payloads, for as long as it takes.
 func publish(ctx context.Context, w *faults.World, payloads ...[]byte) (sent, error) {
-	p, err := publisher.New(publisher.Options{
-		URL: w.BrokerURL, Cluster: w.Cluster, Channel: w.Channel, ConnectWait: time.Minute, AckWait: 3 * time.Second,
-	})
+	o := w.Publishing()
+	o.ConnectWait, o.AckWait = time.Minute, 3*time.Second
+	p, err := publisher.New(o)
 	if err != nil {
 		return sent{}, err
 	}
@@ -172,7 +172,7 @@ func (b *books) readBroker(tb testing.TB, s *sent) map[identity][]byte {
 		missing, err := b.lacks(tb.Context(), marked)
 		return err == nil && missing == 0
 	})
-	conn, err := stan.Connect(b.w.Cluster, "books-"+rand.Text(), stan.NatsURL(b.w.BrokerURL))
+	conn, err := stan.Connect(b.w.Publishing().Cluster, "books-"+rand.Text(), stan.NatsURL(b.w.Publishing().URL))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func (b *books) readBroker(tb testing.TB, s *sent) map[identity][]byte {
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	messages := make(chan *stan.Msg)
-	sub, err := conn.Subscribe(b.w.Channel, func(m *stan.Msg) {
+	sub, err := conn.Subscribe(b.w.Publishing().Channel, func(m *stan.Msg) {
 		select {
 		case messages <- m:
 		case <-ctx.Done():

@@ -18,29 +18,55 @@ import (
 	"orderbox/publisher"
 )
 
-// startBrokers starts the nodes of the broker and returns when it takes a session.
-func (w *World) startBrokers(ctx context.Context, count int, synced bool, newNode func(n, count int, synced bool) (*server, error)) error {
+// cluster is a broker of one node or several.
+type cluster struct {
+	target Target
+	link   *testcontainers.DockerNetwork // to who receives from it
+	nodes  []*server
+	to     publisher.Options // what the test needs to reach it
+}
+
+// nodeName is what a node is called by who receives from it.
+func (c *cluster) nodeName(n int) string { return string(c.target) + "-" + strconv.Itoa(n) }
+
+// peerName is what its peers call a node. It is not the services' name for it, which would lead its peers over the
+// services' link as well.
+func (c *cluster) peerName(n int) string { return string(c.target) + "-peer-" + strconv.Itoa(n) }
+
+// inside are the nodes' URLs as the services see them, with commas between them.
+func (c *cluster) inside() string {
+	var urls []string
+	for n := range c.nodes {
+		urls = append(urls, "nats://"+c.nodeName(n)+":4222")
+	}
+	return strings.Join(urls, ",")
+}
+
+// startBrokers starts the nodes of a broker and returns when it takes a session.
+func (w *World) startBrokers(ctx context.Context, c *cluster, count int, synced bool,
+	newNode func(c *cluster, n, count int, synced bool) (*server, error)) error {
 	var urls []string
 	for n := range count {
-		broker, err := newNode(n, count, synced)
+		node, err := newNode(c, n, count, synced)
 		if err != nil {
 			return err
 		}
-		w.brokers = append(w.brokers, broker)
-		urls = append(urls, "nats://"+broker.address())
+		c.nodes = append(c.nodes, node)
+		urls = append(urls, "nats://"+node.address())
 	}
-	w.BrokerURL = strings.Join(urls, ",")
+	c.to.URL, c.to.Channel = strings.Join(urls, ","), channel
 	var starting errgroup.Group
-	for _, broker := range w.brokers {
-		starting.Go(func() error { return broker.create(ctx) })
+	for _, node := range c.nodes {
+		starting.Go(func() error { return node.create(ctx) })
 	}
 	if err := starting.Wait(); err != nil {
 		return err
 	}
-	return w.openSession(ctx)
+	return c.openSession(ctx)
 }
 
-func (w *World) newBroker(n, count int, synced bool) (*server, error) {
+func (w *World) newBroker(c *cluster, n, count int, synced bool) (*server, error) {
+	c.to.Cluster = clusterID
 	ports, err := choosePorts("4222/tcp", "8222/tcp")
 	if err != nil {
 		return nil, err
@@ -51,25 +77,25 @@ func (w *World) newBroker(n, count int, synced bool) (*server, error) {
 		"--max_channels", "0", "--max_subs", "0", "--max_msgs", "0", "--max_bytes", "0",
 		"--hb_interval", "3s", "--hb_timeout", "2s", "--hb_fail_count", "2", "--http_port", "8222"}
 	broker := &server{
-		name: brokerName(n), image: w.images.STAN, ports: ports,
-		front: w.front, links: []link{{w.brokerLink, brokerName(n), Service}},
+		name: c.nodeName(n), image: w.images.STAN, ports: ports,
+		front: w.front, links: []link{{c.link, c.nodeName(n), Service}},
 		modify: func(host *container.HostConfig) {
 			// Without a name, it goes with its container: a new one has an empty store.
 			host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: "/data"}}
 		},
-		ready: w.openSession,
+		ready: c.openSession,
 	}
 	if count > 1 {
 		var peers, routes []string
 		for peer := range count {
-			peers = append(peers, brokerName(peer))
-			routes = append(routes, "nats://"+peerName(peer)+":6222")
+			peers = append(peers, c.nodeName(peer))
+			routes = append(routes, "nats://"+c.peerName(peer)+":6222")
 		}
-		options = append(options, "--clustered", "--cluster_node_id", brokerName(n), "--cluster_peers", strings.Join(peers, ","),
+		options = append(options, "--clustered", "--cluster_node_id", c.nodeName(n), "--cluster_peers", strings.Join(peers, ","),
 			"--cluster_log_path", "/data/raft", "--cluster_sync="+sync,
 			// Whom a node is cut off from it must not reach by an address that somebody told it.
 			"--cluster_name", clusterID, "--cluster", "nats://0.0.0.0:6222", "--no_advertise", "--routes", strings.Join(routes, ","))
-		broker.links = append(broker.links, link{w.peerLink, peerName(n), Broker})
+		broker.links = append(broker.links, link{w.peerLink, c.peerName(n), Broker})
 		broker.ready = func(ctx context.Context) error { return waitForNode(ctx, broker) }
 		broker.role = broker.stanRole
 	}
@@ -77,23 +103,11 @@ func (w *World) newBroker(n, count int, synced bool) (*server, error) {
 	return broker, nil
 }
 
-func brokerName(n int) string { return "broker-" + strconv.Itoa(n) }
-
-// peerName is what its peers call a broker. It is not the services' name for it, which would lead its peers over the
-// services' link as well.
-func peerName(n int) string { return "peer-" + strconv.Itoa(n) }
-
-// brokersInside are the brokers' URLs as the services see them.
-func (w *World) brokersInside() (urls []string) {
-	for n := range w.brokers {
-		urls = append(urls, "nats://"+brokerName(n)+":4222")
-	}
-	return urls
-}
-
 // openSession opens and closes a session with the broker, as soon as it takes one.
-func (w *World) openSession(ctx context.Context) error {
-	p, err := publisher.New(publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Stream: w.Stream, Channel: w.Channel, ConnectWait: startTimeout})
+func (c *cluster) openSession(ctx context.Context) error {
+	o := c.to
+	o.ConnectWait = startTimeout
+	p, err := publisher.New(o)
 	if err != nil {
 		return err
 	}
@@ -148,11 +162,16 @@ func (s *server) ask(ctx context.Context, path string, said any) error {
 	return json.NewDecoder(answer.Body).Decode(said)
 }
 
-// Leaders are the brokers of a cluster that take themselves for its leader. There is none while they elect one,
-// and for a moment there may be two: one that is cut off does not know at once that the others go on without it.
-func (w *World) Leaders(ctx context.Context) (leaders []int) {
-	for n, broker := range w.brokers {
-		if role, err := broker.role(ctx); err == nil && role == leader {
+// Leaders are the nodes of a cluster, which is the Broker or the Stream, that take themselves for its leader. There is none
+// while they elect one, and for a moment there may be two: one that is cut off does not know at once that the others go on
+// without it.
+func (w *World) Leaders(ctx context.Context, of Target) (leaders []int) {
+	nodes := w.broker.nodes
+	if of == Stream {
+		nodes = w.stream.nodes
+	}
+	for n, node := range nodes {
+		if role, err := node.role(ctx); err == nil && role == leader {
 			leaders = append(leaders, n)
 		}
 	}

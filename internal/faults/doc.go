@@ -17,6 +17,9 @@
 // have other names, and each is struck alone. A node may be cut off from the other nodes and go on being seen by
 // the services, or the other way round (From). Publishers come from the front and reach every node that runs.
 //
+// There may be both STAN and JetStream (Brokers and Streams): each has a link of its own, the services receive from both, and
+// a relay, orderbox cutover, is on both links and copies from one into the other.
+//
 // The database may have a hot standby (Standby), which streams from it over a link of their own and is a database with the
 // number 1 to whoever strikes. Services know both hosts; those with odd numbers read orders from the standby. The database
 // can be replaced by it. The test's URLs lead to whichever is the primary.

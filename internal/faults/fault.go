@@ -19,6 +19,9 @@ const (
 	Broker   Target = "broker"
 	Database Target = "database"
 	Service  Target = "service"
+	// Where there are both STAN and JetStream, Broker is STAN.
+	Stream Target = "stream" // JetStream's nodes
+	Relay  Target = "relay"  // copies from STAN into the stream
 )
 
 // Kind is what a fault does.
@@ -37,7 +40,7 @@ const (
 	Depose  Kind = "depose"  // cut off from the others, so that it lives on as a primary
 )
 
-// Targets and Kinds are all there are in any world.
+// Targets and Kinds are what there is in any world.
 var (
 	Targets = []Target{Broker, Database, Service}
 	Kinds   = []Kind{Kill, Pause, Cut, Restart, Wipe}
@@ -73,11 +76,15 @@ func (w *World) Strike(ctx context.Context, f Fault) (heal func(context.Context)
 	var targets []*server
 	switch f.Target {
 	case Broker:
-		targets = w.brokers
+		targets = w.broker.nodes
 	case Database:
 		targets = w.databases()
 	case Service:
 		targets = w.services
+	case Stream:
+		targets = w.stream.nodes
+	case Relay:
+		targets = w.relays
 	}
 	if f.N >= len(targets) {
 		return nil, fmt.Errorf("there is no %s %d", f.Target, f.N)

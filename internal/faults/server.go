@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -159,17 +158,22 @@ func (w *World) newService(n int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	service := w.program(name, "serve")
+	service.ports = ports
+	service.links = append(service.links, link{w.databaseLink, name, Database})
+	service.options = append(service.options, testcontainers.WithEnv(database),
+		testcontainers.WithEnv(map[string]string{"ORDERBOX_LISTEN": "0.0.0.0:8080"}))
+	return service, nil
+}
+
+// program runs a command of the service's program, which receives from the brokers.
+func (w *World) program(name, command string) *server {
 	return &server{
 		// Any image will do: the program needs nothing of it.
-		name: name, image: w.images.STAN, ports: ports,
-		front: w.front, links: []link{{w.brokerLink, name, Broker}, {w.databaseLink, name, Database}},
+		name: name, image: w.images.STAN, front: w.front, links: w.receiverLinks(name),
 		options: []testcontainers.ContainerCustomizer{
-			testcontainers.WithEntrypoint("/orderbox"), testcontainers.WithCmd("serve"),
-			testcontainers.WithEnv(database),
-			testcontainers.WithEnv(map[string]string{
-				"ORDERBOX_NATS_URL": strings.Join(w.brokersInside(), ","), "ORDERBOX_STAN_CLUSTER": clusterID, "ORDERBOX_CHANNEL": channel,
-				"ORDERBOX_CLIENT_ID": name, "ORDERBOX_LISTEN": "0.0.0.0:8080", "ORDERBOX_SOURCE": w.source(), "ORDERBOX_STREAM": streamName,
-			}),
+			testcontainers.WithEntrypoint("/orderbox"), testcontainers.WithCmd(command),
+			testcontainers.WithEnv(w.receiving()), testcontainers.WithEnv(map[string]string{"ORDERBOX_CLIENT_ID": name}),
 			testcontainers.WithConfigModifier(func(config *container.Config) { config.User = "65532:65532" }),
 		},
 		modify: func(host *container.HostConfig) {
@@ -177,7 +181,7 @@ func (w *World) newService(n int) (*server, error) {
 			host.CapDrop, host.SecurityOpt = []string{"ALL"}, []string{"no-new-privileges:true"}
 			host.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: w.binary, Target: "/orderbox", ReadOnly: true}}
 		},
-	}, nil
+	}
 }
 
 // choosePorts finds free ports for those in a container, below those that the system gives to outgoing

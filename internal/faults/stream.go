@@ -12,16 +12,42 @@ import (
 
 const streamName = "ORDERS"
 
-// source is where the services receive from.
-func (w *World) source() string {
-	if w.Stream != "" {
-		return "jetstream"
+// receiving is what the services, and the relay, know of the brokers.
+func (w *World) receiving() map[string]string {
+	source := "stan"
+	switch {
+	case w.broker.to.Stream != "":
+		source = "jetstream"
+	case w.stream.nodes != nil:
+		source = "stan,jetstream"
 	}
-	return "stan"
+	return map[string]string{"ORDERBOX_SOURCE": source, "ORDERBOX_CHANNEL": channel,
+		"ORDERBOX_NATS_URL": w.broker.inside(), "ORDERBOX_STAN_CLUSTER": clusterID,
+		"ORDERBOX_STREAM_URL": w.stream.inside(), "ORDERBOX_STREAM": streamName}
 }
 
-// newStream is a node of JetStream, in the place of a broker.
-func (w *World) newStream(n, count int, synced bool) (*server, error) {
+// receiverLinks are a receiver's ends of the links to the brokers.
+func (w *World) receiverLinks(name string) []link {
+	links := []link{{w.brokerLink, name, Broker}}
+	if w.streamLink != nil {
+		links = append(links, link{w.streamLink, name, Stream})
+	}
+	return links
+}
+
+// startRelay starts what copies from STAN into the stream.
+func (w *World) startRelay(ctx context.Context) error {
+	relay := w.program("relay", "cutover")
+	w.relays = append(w.relays, relay)
+	if err := relay.create(ctx); err != nil {
+		return fmt.Errorf("start the relay: %w", err)
+	}
+	return nil
+}
+
+// newStream is a node of JetStream.
+func (w *World) newStream(c *cluster, n, count int, synced bool) (*server, error) {
+	c.to.Stream = streamName
 	ports, err := choosePorts("4222/tcp", "8222/tcp")
 	if err != nil {
 		return nil, err
@@ -31,22 +57,22 @@ func (w *World) newStream(n, count int, synced bool) (*server, error) {
 	if synced {
 		sync = "always"
 	}
-	config := fmt.Sprintf("server_name: %s\nhttp_port: 8222\njetstream { store_dir: /data, sync_interval: %s }\n", brokerName(n), sync)
+	config := fmt.Sprintf("server_name: %s\nhttp_port: 8222\njetstream { store_dir: /data, sync_interval: %s }\n", c.nodeName(n), sync)
 	node := &server{
-		name: brokerName(n), image: w.images.STAN, ports: ports,
-		front: w.front, links: []link{{w.brokerLink, brokerName(n), Service}},
+		name: c.nodeName(n), image: w.images.STAN, ports: ports,
+		front: w.front, links: []link{{c.link, c.nodeName(n), Service}},
 		modify: func(host *container.HostConfig) {
 			host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Target: "/data"}}
 		},
-		ready: w.openSession,
+		ready: c.openSession,
 	}
 	if count > 1 {
 		var routes []string
 		for peer := range count {
-			routes = append(routes, "nats://"+peerName(peer)+":6222")
+			routes = append(routes, "nats://"+c.peerName(peer)+":6222")
 		}
 		config += fmt.Sprintf("cluster { name: %s, listen: 0.0.0.0:6222, no_advertise: true, routes: [%s] }\n", clusterID, strings.Join(routes, ", "))
-		node.links = append(node.links, link{w.peerLink, peerName(n), Broker})
+		node.links = append(node.links, link{w.peerLink, c.peerName(n), c.target})
 		node.ready = func(ctx context.Context) error { return waitForNode(ctx, node) }
 		node.role = node.streamRole
 	}

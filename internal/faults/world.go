@@ -34,7 +34,8 @@ type Options struct {
 	Services int
 	// Brokers is how many nodes STAN has, 1 when 0. Several are a cluster.
 	Brokers int
-	// Streams is how many nodes JetStream has; the services receive from it instead of STAN.
+	// Streams is how many nodes JetStream has. The services receive from it instead of STAN; with Brokers, from both, and
+	// a relay copies from STAN into the stream.
 	Streams int
 	// Standby adds a second database, a hot standby of the first, which services with odd numbers read orders from.
 	Standby Replication
@@ -45,27 +46,23 @@ type Options struct {
 
 // World is a broker or a cluster of them, a database and the services between them. Make it with NewWorld.
 type World struct {
-	// BrokerURL, Cluster, or Stream where the broker is JetStream, and Channel are what a publisher needs. The URL is
-	// several, with commas between them, where the broker is a cluster.
-	BrokerURL, Cluster, Stream, Channel string
-
 	binary string
 	images testservers.Images
 	db     testservers.DB
 	engine *testcontainers.DockerClient
 
-	front, brokerLink, peerLink, databaseLink, replicationLink *testcontainers.DockerNetwork
+	front, brokerLink, streamLink, peerLink, databaseLink, replicationLink *testcontainers.DockerNetwork
 
-	brokers           []*server
+	broker, stream    cluster // where there are not both, the stream has no nodes
 	database, standby *server // without a standby nil
-	services          []*server
+	services, relays  []*server
 }
 
 // NewWorld makes a world that lives as long as the test. It skips the test where the test servers do not
 // run in containers. The services are started and may not be ready yet.
 func NewWorld(tb testing.TB, o Options) *World {
 	tb.Helper()
-	w := &World{Cluster: clusterID, Channel: channel, images: testservers.Containers(tb)}
+	w := &World{images: testservers.Containers(tb)}
 	ctx, cancel := context.WithTimeout(tb.Context(), buildTimeout)
 	defer cancel()
 	tb.Cleanup(func() { w.end(tb) })
@@ -90,6 +87,10 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 	if o.Standby != Unreplicated {
 		links = append(links, &w.replicationLink)
 	}
+	both := o.Brokers > 0 && o.Streams > 0
+	if both {
+		links = append(links, &w.streamLink)
+	}
 	for _, link := range links {
 		// Ports are published where the way out is, so never on a link.
 		if *link, err = network.New(ctx, network.WithInternal()); err != nil {
@@ -98,13 +99,16 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 	}
 
 	var servers errgroup.Group
-	servers.Go(func() error {
-		if o.Streams > 0 {
-			w.Stream = streamName
-			return w.startBrokers(ctx, o.Streams, !o.Unsynced, w.newStream)
-		}
-		return w.startBrokers(ctx, max(o.Brokers, 1), !o.Unsynced, w.newBroker)
-	})
+	w.broker.target, w.broker.link = Broker, w.brokerLink
+	if o.Streams > 0 && !both {
+		servers.Go(func() error { return w.startBrokers(ctx, &w.broker, o.Streams, !o.Unsynced, w.newStream) })
+	} else {
+		servers.Go(func() error { return w.startBrokers(ctx, &w.broker, max(o.Brokers, 1), !o.Unsynced, w.newBroker) })
+	}
+	if both {
+		w.stream.target, w.stream.link = Stream, w.streamLink
+		servers.Go(func() error { return w.startBrokers(ctx, &w.stream, o.Streams, !o.Unsynced, w.newStream) })
+	}
 	servers.Go(func() error { return w.startDatabase(ctx, databaseSettings(!o.Unsynced), o.Standby) })
 	if err := servers.Wait(); err != nil {
 		return fmt.Errorf("start the servers: %w", err)
@@ -119,13 +123,18 @@ func (w *World) make(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("start service %d: %w", n, err)
 		}
 	}
+	if both {
+		return w.startRelay(ctx)
+	}
 	return nil
 }
 
-// Publishing returns what a publisher needs to reach the broker.
-func (w *World) Publishing() publisher.Options {
-	return publisher.Options{URL: w.BrokerURL, Cluster: w.Cluster, Stream: w.Stream, Channel: w.Channel}
-}
+// Publishing returns what a publisher needs to reach the broker: its URL, or several with commas between them, the channel,
+// and the cluster's id of STAN, or the name of the stream. Where there are both it is STAN.
+func (w *World) Publishing() publisher.Options { return w.broker.to }
+
+// Streaming returns what a publisher needs to reach the stream beside STAN; nothing where there are not both.
+func (w *World) Streaming() publisher.Options { return w.stream.to }
 
 // Database returns the migrated database, by the roles that log in to it; with a standby, of the one that is the primary.
 func (w *World) Database() testservers.DB { return w.db }
@@ -165,7 +174,7 @@ func (w *World) Orderbox(ctx context.Context, args ...string) (string, error) {
 func (w *World) end(tb testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	for _, s := range slices.Concat(w.brokers, w.databases(), w.services) {
+	for _, s := range slices.Concat(w.broker.nodes, w.stream.nodes, w.databases(), w.services, w.relays) {
 		if s == nil || s.container == nil {
 			continue
 		}
@@ -176,7 +185,7 @@ func (w *World) end(tb testing.TB) {
 			tb.Errorf("remove the %s: %v", s.name, err)
 		}
 	}
-	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.peerLink, w.databaseLink, w.replicationLink} {
+	for _, n := range []*testcontainers.DockerNetwork{w.front, w.brokerLink, w.streamLink, w.peerLink, w.databaseLink, w.replicationLink} {
 		if n == nil {
 			continue
 		}
