@@ -45,7 +45,7 @@ const policy = `
 
 // Who may import what of others' making. What is not listed may be imported anywhere.
 var fences = map[string]string{
-	"github.com/nats-io/stan.go":                  "ingest publisher internal/cutover internal/bench/world",
+	"github.com/nats-io/stan.go":                  "ingest publisher internal/cutover internal/stream internal/bench/world",
 	"github.com/nats-io/nats.go":                  "ingest publisher internal/cutover internal/natstls internal/stream",
 	"github.com/synadia-io/orbit.go":              "internal/cutover",
 	"github.com/nats-io/nats-streaming-server":    "internal/local internal/testservers",

@@ -63,22 +63,15 @@ func newHand(maxMessages, maxBytes int) *hand {
 // put says whether the message is in the hand now, be it since an earlier delivery. It never blocks. Whoever delivered
 // it keeps nothing of the payload, which is counted once.
 func (h *hand) put(d *delivery) bool {
-	held, waits := h.tryPut(d)
-	if waits {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.refused = true; len(h.held) == 0 {
-			h.refused = false // all was released meanwhile
-			signal(h.missed)
-		}
-	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held, full := h.tryPut(d)
+	h.refused = h.refused || full
 	return held
 }
 
-// tryPut says whether the message is in the hand now, or would be if there were room.
-func (h *hand) tryPut(d *delivery) (held, waits bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// tryPut says whether the message is in the hand now, or is not for want of room. It wants the lock.
+func (h *hand) tryPut(d *delivery) (held, full bool) {
 	if there, ok := h.held[d.identity]; ok {
 		if d.ack != nil {
 			there.ack = d.ack
@@ -107,7 +100,10 @@ func (h *hand) fits(bytes int) bool {
 // putWhenFits is put that waits for room. It says no when the hand is closed or ctx ends.
 func (h *hand) putWhenFits(ctx context.Context, d *delivery) bool {
 	for {
-		if held, waits := h.tryPut(d); !waits {
+		h.mu.Lock()
+		held, full := h.tryPut(d)
+		h.mu.Unlock()
+		if !full {
 			return held
 		}
 		select {

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/stan.go"
-
 	"orderbox/internal/stream"
 )
 
@@ -48,8 +45,7 @@ func Ask(ctx context.Context, o Options) (Held, error) {
 // look opens a session without the durable subscription.
 func (g *Ingester) look(ctx context.Context) (s session, channel string, err error) {
 	if g.o.Stream == "" {
-		conn, err := stan.Connect(g.o.Cluster, g.o.ClientID, stan.NatsURL(g.o.URL), stan.ConnectWait(connectWait),
-			stan.NatsOptions(append(g.o.TLS.Options(), nats.Timeout(connectWait), nats.NoReconnect())...))
+		conn, err := g.o.stan().Connect(func(error) {})
 		if err != nil {
 			return nil, "", fmt.Errorf("connect to cluster %s: %w", g.o.Cluster, err)
 		}

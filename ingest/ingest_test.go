@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"orderbox/inbox"
+	"orderbox/internal/stream"
 	"orderbox/internal/testservers"
 )
 
@@ -240,13 +241,8 @@ func TestALostConnectionEndsTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := make(chan error, 1)
-	session, err := g.connect(t.Context(), func(err error) {
-		select {
-		case lost <- err:
-		default:
-		}
-	})
+	lost, lose := stream.Lost()
+	session, err := g.connect(t.Context(), lose)
 	if err != nil {
 		t.Fatal(err)
 	}

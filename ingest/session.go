@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"orderbox/inbox"
 	"orderbox/internal/retry"
+	"orderbox/internal/stream"
 )
 
 // group names the durable subscription, which replicas share: by it the broker remembers how far they have come together.
 const group = "orderbox"
-
-const connectWait = 3 * time.Second
 
 // session is a connection with a broker, on which messages of the durable subscription come into the hand by themselves.
 type session interface {
@@ -37,14 +35,9 @@ func (g *Ingester) followSessions(ctx, taking context.Context) {
 // by the next one, at once.
 func (g *Ingester) followSession(ctx, taking context.Context) {
 	retry.Forever(ctx, g.log, "receive", func(ctx context.Context, works func()) error {
-		lost := make(chan error, 1)
+		lost, lose := stream.Lost()
 		g.sessions.Add(1)
-		session, err := g.connect(ctx, func(err error) {
-			select {
-			case lost <- err:
-			default: // it is known already
-			}
-		})
+		session, err := g.connect(ctx, lose)
 		if err != nil {
 			return err
 		}

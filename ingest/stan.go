@@ -1,28 +1,20 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
 
 	"orderbox/inbox"
-	"orderbox/internal/natstls"
+	"orderbox/internal/stream"
 )
 
 const (
-	// A broker that has answered none of three pings a second apart is taken for lost. STAN's own
-	// defaults would need more than seven minutes.
-	pingSeconds = 1
-	pingMax     = 3
-	// flushWait bounds how long an acknowledgement can hang on a socket that is stuck.
-	flushWait = 5 * time.Second
-	// peekWait is how long the broker may take to deliver a message that it has.
-	peekWait = 5 * time.Second
+	// fetchWait is how long the broker may take to deliver a message that it has.
+	fetchWait = 5 * time.Second
 	// fetchInFlight times the largest message is what can wait for the hand.
 	fetchInFlight = 32
 )
@@ -36,24 +28,17 @@ type stanSession struct {
 	g      *Ingester
 }
 
+func (o Options) stan() stream.STAN {
+	return stream.STAN{URL: o.URL, Cluster: o.Cluster, Client: o.ClientID, TLS: o.TLS}
+}
+
 // connectSTAN builds a session with its subscription.
 //
 // A lost NATS connection ends the session too. Were it taken up again by itself, a broker that crashed
 // soon after a durable was resumed could answer its pings and have forgotten its subscription, for it
 // writes a client down at once and a resumed subscription later: connected, and deaf for ever.
 func (g *Ingester) connectSTAN(_ context.Context, lose func(error)) (session, error) {
-	options := append(g.o.TLS.Options(),
-		nats.Timeout(connectWait), nats.Name(g.o.ClientID), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
-		nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }))
-	conn, err := stan.Connect(g.o.Cluster, g.o.ClientID,
-		stan.NatsURL(g.o.URL),
-		stan.NatsOptions(options...),
-		stan.ConnectWait(connectWait),
-		stan.Pings(pingSeconds, pingMax),
-		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }))
-	if advice := natstls.Advice(err); advice != "" {
-		err = fmt.Errorf("%w; try: %s", err, advice)
-	}
+	conn, err := g.o.stan().Connect(lose)
 	if err != nil {
 		return nil, fmt.Errorf("connect to cluster %s as %s: %w", g.o.Cluster, g.o.ClientID, err)
 	}
@@ -105,25 +90,11 @@ func (s *stanSession) extent(ctx context.Context) (first, last identity, err err
 
 // peek returns the message that a subscription starts with; a zero sequence when there is none.
 func (s *stanSession) peek(ctx context.Context, start stan.SubscriptionOption) (identity, error) {
-	got := make(chan identity, 1)
-	sub, err := s.conn.Subscribe(s.channel, func(msg *stan.Msg) {
-		select {
-		case got <- identity{s.channel, msg.Sequence, msg.Timestamp}:
-		default:
-		}
-	}, start, stan.SetManualAckMode(), stan.MaxInflight(1)) // without acknowledgement it is one alone
-	if err != nil {
-		return identity{}, fmt.Errorf("ask the broker what it has: %w", err)
-	}
-	defer s.leave(ctx, sub)
-	select {
-	case id := <-got:
-		return id, nil
-	case <-ctx.Done():
-		return identity{}, ctx.Err()
-	case <-time.After(peekWait):
+	origin, err := stream.Peek(ctx, s.conn, s.channel, start)
+	if errors.Is(err, stream.ErrSilent) {
 		return identity{}, nil
 	}
+	return identity{origin.Channel, origin.Sequence, origin.Stamp}, err
 }
 
 // fetch is by a subscription of its own: plain, not durable, and in no group, so that it moves nothing.
@@ -150,7 +121,7 @@ func (s *stanSession) fetch(ctx context.Context, span inbox.Span, came func(iden
 		case <-progress:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(max(peekWait, s.settle)): // long enough for what the hand had no room for
+		case <-time.After(max(fetchWait, s.settle)): // long enough for what the hand had no room for
 			return nil
 		}
 	}

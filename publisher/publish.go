@@ -8,7 +8,6 @@ import (
 	"iter"
 	"log/slog"
 	"math"
-	"net/url"
 	"strings"
 	"time"
 
@@ -132,7 +131,7 @@ func (p *Publisher) Publish(ctx context.Context, messages iter.Seq2[[]byte, erro
 		return Result{}, err
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("%w at %s: %w", ErrNoBroker, hosts(p.o.URL), err)
+		return Result{}, fmt.Errorf("%w at %s: %w", ErrNoBroker, strings.Join(stream.Hosts(p.o.URL), ", "), err)
 	}
 	defer func() { r.session.close() }() // the last one, which need not be the first
 
@@ -167,18 +166,4 @@ func pull(ctx context.Context, messages iter.Seq2[[]byte, error], perSecond floa
 			return
 		}
 	}
-}
-
-// hosts is the URLs without users and passwords.
-func hosts(urls string) string {
-	var found []string
-	for part := range strings.SplitSeq(urls, ",") {
-		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
-			part = "nats://" + part
-		}
-		if u, err := url.Parse(part); err == nil {
-			found = append(found, u.Host)
-		}
-	}
-	return strings.Join(found, ", ")
 }

@@ -79,7 +79,7 @@ func (c *cutoverCommand) Run(ctx context.Context, s cli.Streams) error {
 }
 
 func (c *cutoverCommand) stan(client string) cutover.STAN {
-	return cutover.STAN{URL: c.NATSURL, Cluster: c.Cluster, Channel: c.Channel, Client: client, TLS: c.Files}
+	return cutover.STAN{STAN: stream.STAN{URL: c.NATSURL, Cluster: c.Cluster, Client: client, TLS: c.Files}, Channel: c.Channel}
 }
 
 func (c *cutoverCommand) stream(client string) stream.Options {

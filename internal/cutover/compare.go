@@ -87,7 +87,7 @@ type comparison struct {
 // delivers nothing, of which there is no copy either.
 func compare(ctx context.Context, conn stan.Conn, s jetstream.Stream, lost <-chan error, o ProveOptions, r *Report) (place, error) {
 	last, silent := peek(ctx, conn, o.STAN.Channel, stan.StartWithLastReceived())
-	if silent != nil && !errors.Is(silent, errSilent) {
+	if silent != nil && !errors.Is(silent, stream.ErrSilent) {
 		return place{}, silent
 	}
 	copies, err := readCopies(ctx, s, o.STAN.Channel)
@@ -116,7 +116,7 @@ func compare(ctx context.Context, conn stan.Conn, s jetstream.Stream, lost <-cha
 func since(ctx context.Context, conn stan.Conn, end place, r *Report) error {
 	newest, err := peek(ctx, conn, r.Channel, stan.StartWithLastReceived())
 	switch {
-	case errors.Is(err, errSilent) && end == place{}:
+	case errors.Is(err, stream.ErrSilent) && end == place{}:
 		return nil
 	case err != nil:
 		return err

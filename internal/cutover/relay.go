@@ -108,13 +108,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // session copies until something breaks.
 func (r *Relay) session(ctx context.Context, works func()) error {
-	lost := make(chan error, 1)
-	lose := func(err error) {
-		select {
-		case lost <- err:
-		default: // it is known already
-		}
-	}
+	lost, lose := stream.Lost()
 	r.saw(place{}, time.Now()) // what came while there was no session was not seen
 	r.o.Progress(r.progress())
 	nc, js, err := connectStream(r.o.Stream, lose)
@@ -155,7 +149,7 @@ func (r *Relay) session(ctx context.Context, works func()) error {
 // from 1 again, and is copied from the first message it has. Only a message of its says so: silence does not.
 func (r *Relay) resume(ctx context.Context, conn stan.Conn, to *target) (stan.SubscriptionOption, error) {
 	newest, err := peek(ctx, conn, r.o.STAN.Channel, stan.StartWithLastReceived())
-	if err != nil && (to.last.sequence > 0 || !errors.Is(err, errSilent)) {
+	if err != nil && (to.last.sequence > 0 || !errors.Is(err, stream.ErrSilent)) {
 		return nil, err
 	}
 	defer func() {
@@ -188,7 +182,7 @@ func (r *Relay) watch(ctx context.Context, conn stan.Conn) error {
 	for {
 		asked := time.Now()
 		newest, err := peek(ctx, conn, r.o.STAN.Channel, stan.StartWithLastReceived())
-		nothing := errors.Is(err, errSilent) && r.nothing() // an empty channel, as far as one can see
+		nothing := errors.Is(err, stream.ErrSilent) && r.nothing() // an empty channel, as far as one can see
 		if err != nil && !nothing {
 			return err
 		}

@@ -44,7 +44,7 @@ func (w *world) options(client string) RelayOptions {
 		}
 	})
 	return RelayOptions{
-		STAN:   STAN{URL: w.stan.URL, Cluster: w.stan.Cluster, Channel: channel, Client: client},
+		STAN:   STAN{stream.STAN{URL: w.stan.URL, Cluster: w.stan.Cluster, Client: client}, channel},
 		Stream: stream.Options{URL: w.jet.URL, Name: "ORDERS", Subject: channel, Client: client},
 		Log:    slog.New(slog.NewTextHandler(log, nil)),
 	}
@@ -279,7 +279,7 @@ func TestASTANThatIsSilentIsNeitherAnewNorZeroBehind(t *testing.T) {
 		}
 	}
 	done := w.run(o)
-	testservers.Eventually(t, "the silence is noticed", func() bool { return strings.Contains(log.String(), errSilent.Error()) })
+	testservers.Eventually(t, "the silence is noticed", func() bool { return strings.Contains(log.String(), stream.ErrSilent.Error()) })
 	if known.Load() || strings.Contains(log.String(), "copying from the first") {
 		t.Errorf("known %t, log\n%s", known.Load(), log)
 	}

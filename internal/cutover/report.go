@@ -110,13 +110,7 @@ func Prove(ctx context.Context, o ProveOptions) (Report, error) {
 	if o.Progress == nil {
 		o.Progress = func(uint64, uint64) {}
 	}
-	lost := make(chan error, 1)
-	lose := func(err error) {
-		select {
-		case lost <- err:
-		default: // it is known already
-		}
-	}
+	lost, lose := stream.Lost()
 	nc, js, err := connectStream(o.Stream, lose)
 	if err != nil {
 		return r, err

@@ -168,7 +168,7 @@ func TestAReportOfASTANThatIsSilentIsAnError(t *testing.T) {
 	p.stan.Wipe()
 	o := p.options("report")
 	r, err := Prove(t.Context(), ProveOptions{STAN: o.STAN, Stream: o.Stream, Pool: testservers.Open(p, p.db.ReaderURL, 1)})
-	if !errors.Is(err, errSilent) {
+	if !errors.Is(err, stream.ErrSilent) {
 		t.Errorf("%v, report %+v", err, r)
 	}
 }

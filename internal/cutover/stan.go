@@ -1,11 +1,9 @@
 package cutover
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -13,18 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
 
-	"orderbox/internal/natstls"
 	"orderbox/internal/stream"
 )
 
 const (
-	// A broker that has answered none of three pings a second apart is taken for lost.
-	pingSeconds = 1
-	pingMax     = 3
-	connectWait = 3 * time.Second
-	flushWait   = 5 * time.Second
-	// peekWait is how long the broker may take to deliver a message that it has.
-	peekWait = 5 * time.Second
 	// ackWait is after how long the broker delivers again what was not acknowledged.
 	ackWait = 30 * time.Second
 	// maxInFlight and maxInFlightBytes bound what was delivered and is not acknowledged.
@@ -32,36 +22,18 @@ const (
 	maxInFlightBytes = 256 << 20
 )
 
-// errSilent says that STAN delivered nothing: because the channel is empty or because STAN is not well. Which of the two
-// it does not say.
-var errSilent = fmt.Errorf("STAN has delivered nothing of the channel within %s", peekWait)
-
 // errLarge says that so many messages do not fit into memory.
 var errLarge = errors.New("messages are large: fewer are asked for at a time")
 
-// STAN says where the channel is. All but TLS are needed.
+// STAN says where the channel is.
 type STAN struct {
-	URL     string // of a NATS server, or several with commas
-	Cluster string
+	stream.STAN
 	Channel string
-	Client  string // the client id: one at a time
-	TLS     natstls.Files
 }
 
-// connect builds a session; lose is called once it is lost, which stan.go never mends.
+// connect builds a session; lose is called once it is lost.
 func (o STAN) connect(lose func(error)) (stan.Conn, error) {
-	options := append(o.TLS.Options(),
-		nats.Timeout(connectWait), nats.Name(o.Client), nats.FlusherTimeout(flushWait), nats.NoReconnect(),
-		nats.ClosedHandler(func(nc *nats.Conn) { lose(cmp.Or(nc.LastError(), nats.ErrConnectionClosed)) }))
-	conn, err := stan.Connect(o.Cluster, o.Client,
-		stan.NatsURL(o.URL),
-		stan.NatsOptions(options...),
-		stan.ConnectWait(connectWait),
-		stan.Pings(pingSeconds, pingMax),
-		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lose(err) }))
-	if advice := natstls.Advice(err); advice != "" {
-		err = fmt.Errorf("%w; try: %s", err, advice)
-	}
+	conn, err := o.Connect(lose)
 	if err != nil {
 		return nil, fmt.Errorf("connect to STAN at %s (--nats-url), to cluster %s as %s: %w", hosts(o.URL), o.Cluster, o.Client, err)
 	}
@@ -77,18 +49,7 @@ func connectStream(o stream.Options, lose func(error)) (*nats.Conn, jetstream.Je
 	return nc, js, err
 }
 
-// hosts are the servers of a URL, without the users and passwords that may be in it.
-func hosts(urls string) string {
-	var names []string
-	for server := range strings.SplitSeq(urls, ",") {
-		server = strings.TrimSpace(server)
-		if u, err := url.Parse(server); err == nil && u.Host != "" {
-			server = u.Host
-		}
-		names = append(names, server[strings.LastIndex(server, "@")+1:])
-	}
-	return strings.Join(names, ",")
-}
+func hosts(urls string) string { return strings.Join(stream.Hosts(urls), ",") }
 
 // inFlight is how many messages may be delivered without acknowledgement: once some were too large for that, so many as fit
 // into memory if each is as large as the broker permits.
@@ -107,27 +68,10 @@ type place struct {
 
 func placeOf(o stream.Origin) place { return place{o.Sequence, o.Stamp} }
 
-// peek returns the place of the message that a subscription starts with; errSilent when none came.
+// peek returns the place of the message that a subscription starts with; stream.ErrSilent when none came.
 func peek(ctx context.Context, conn stan.Conn, channel string, start stan.SubscriptionOption) (place, error) {
-	got := make(chan place, 1)
-	sub, err := conn.Subscribe(channel, func(msg *stan.Msg) {
-		select {
-		case got <- place{msg.Sequence, msg.Timestamp}:
-		default:
-		}
-	}, start, stan.SetManualAckMode(), stan.MaxInflight(1)) // without acknowledgement it is one alone
-	if err != nil {
-		return place{}, fmt.Errorf("ask STAN what it has: %w", err)
-	}
-	defer sub.Close() // an error means a dead session, which says so itself
-	select {
-	case p := <-got:
-		return p, nil
-	case <-ctx.Done():
-		return place{}, ctx.Err()
-	case <-time.After(peekWait):
-		return place{}, errSilent
-	}
+	origin, err := stream.Peek(ctx, conn, channel, start)
+	return placeOf(origin), err
 }
 
 // follows returns an error unless STAN itself has nothing between two messages that it delivered one after the other.

@@ -1,7 +1,7 @@
-// Package stream is what ingest, the publisher and the cut-over have in common about JetStream: how to get to a stream,
-// what it is like, and how its messages are identified.
+// Package stream is what ingest, the publisher and the cut-over have in common about the two brokers: how to get to STAN or to a
+// stream of JetStream's, what is there, and how messages are identified.
 //
-// In: a NATS server with JetStream. Out: a connection, the stream, names.
+// In: a NATS server with STAN or JetStream. Out: a connection, the stream, names.
 //
 // Laws kept here: the identity of a message is (stream, its creation, sequence), so a stream that was deleted and made
 // again brings new messages; and a copy of a STAN message is told by what it was there (Origin).
