@@ -91,7 +91,7 @@ func (b *bench) lookups(ctx context.Context, s *world.Service, d *dump) (p99, pe
 
 // steady asks at a steady rate, for the p99 in milliseconds.
 func (b *bench) steady(base string, d *dump) (p99 float64, err error) {
-	m := load.Steady(base+orderPath, d.uids, busyLookups, b.sizes.Load,
+	m := load.Steady(base+world.OrderPath, d.uids, busyLookups, b.sizes.Load,
 		vegeta.Connections(connections), vegeta.Workers(connections), vegeta.MaxWorkers(connections))
 	if m.Success < 1 {
 		return 0, fmt.Errorf("%.2f %% of the lookups failed: %v", 100*(1-m.Success), m.Errors)

@@ -101,10 +101,10 @@ func (b *bench) everyOrder(ctx context.Context, s *world.Service, d *dump) error
 		g.Go(func() error {
 			for i := int(next.Add(1)) - 1; i < len(d.uids); i = int(next.Add(1)) - 1 {
 				tag, want, _ := d.order(d.uids[i])
-				header, got, err := fetch(asking, s.URL+orderPath+d.uids[i])
+				header, got, err := fetch(asking, s.URL+world.OrderPath+d.uids[i])
 				for tries := 0; err != nil && header.Get("Retry-After") != "" && tries < 10; tries++ {
 					again.Add(1) // a database that takes two seconds for an answer is busy; the client comes again
-					header, got, err = fetch(asking, s.URL+orderPath+d.uids[i])
+					header, got, err = fetch(asking, s.URL+world.OrderPath+d.uids[i])
 				}
 				if err != nil {
 					return err

@@ -32,7 +32,7 @@ func bare(ctx context.Context, d *dump, constant http.Header, guarded bool) (bas
 		return "", nil, err
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tag, body, ok := d.order(strings.TrimPrefix(r.URL.Path, orderPath))
+		tag, body, ok := d.order(strings.TrimPrefix(r.URL.Path, world.OrderPath))
 		if !ok {
 			http.NotFound(w, r)
 			return
@@ -59,7 +59,7 @@ func bare(ctx context.Context, d *dump, constant http.Header, guarded bool) (bas
 
 // constantHeaders are those of the service's answer that are the same for every order.
 func constantHeaders(ctx context.Context, s *world.Service, uid string) (http.Header, error) {
-	header, _, err := fetch(ctx, s.URL+orderPath+uid)
+	header, _, err := fetch(ctx, s.URL+world.OrderPath+uid)
 	for _, own := range []string{"Date", "Etag", "Content-Length"} {
 		header.Del(own)
 	}
@@ -89,7 +89,7 @@ func fetch(ctx context.Context, url string) (http.Header, []byte, error) {
 // and the body of nginx.
 func same(ctx context.Context, d *dump, service, bare, nginx string) error {
 	for range 1000 {
-		path := orderPath + d.uids[rand.IntN(len(d.uids))]
+		path := world.OrderPath + d.uids[rand.IntN(len(d.uids))]
 		header, body, err := fetch(ctx, service+path)
 		if err != nil {
 			return err
@@ -140,7 +140,7 @@ http {
 // nginx serves the dump as files.
 func (b *bench) nginx(ctx context.Context, d *dump) (base string, stop func() error, err error) {
 	dir := filepath.Join(b.dir, "nginx")
-	www := filepath.Join(dir, "www", orderPath)
+	www := filepath.Join(dir, "www", world.OrderPath)
 	if err := os.MkdirAll(www, 0o755); err != nil {
 		return "", nil, err
 	}
@@ -184,7 +184,7 @@ func (b *bench) nginx(ctx context.Context, d *dump) (base string, stop func() er
 	}
 	base = "http://" + address
 	for range 100 {
-		if _, _, err = fetch(ctx, base+orderPath+d.uids[0]); err == nil {
+		if _, _, err = fetch(ctx, base+world.OrderPath+d.uids[0]); err == nil {
 			return base, stop, nil
 		}
 		time.Sleep(50 * time.Millisecond)

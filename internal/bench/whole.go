@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -12,8 +10,6 @@ import (
 
 	"orderbox/internal/bench/world"
 )
-
-const orderPath = "/api/v1/orders/"
 
 // whole: from the first publish until the last order is visible over HTTP, all stages in one process.
 func (b *bench) whole(ctx context.Context) error {
@@ -33,7 +29,7 @@ func (b *bench) whole(ctx context.Context) error {
 				return err
 			}
 			published := time.Since(started)
-			if err := visible(ctx, s, uids[len(uids)-1], 5*time.Millisecond); err != nil {
+			if err := s.AwaitOrder(ctx, uids[len(uids)-1], 5*time.Millisecond); err != nil {
 				return err
 			}
 			perSecond := float64(len(uids)) / time.Since(started).Seconds()
@@ -59,28 +55,6 @@ func (b *bench) serving(ctx context.Context, w *world.World, use func(*world.Ser
 		err = use(s)
 	}
 	return errors.Join(err, s.Stop())
-}
-
-// visible waits until the service has the order.
-func visible(ctx context.Context, s *world.Service, uid string, every time.Duration) error {
-	ticks := time.NewTicker(every)
-	defer ticks.Stop()
-	for {
-		code, body, err := world.Get(ctx, s.URL+orderPath+uid)
-		switch {
-		case err != nil:
-			return err
-		case code == http.StatusOK:
-			return nil
-		case code != http.StatusNotFound:
-			return fmt.Errorf("asked for an order: %d %s", code, body)
-		}
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 const (
@@ -153,7 +127,7 @@ func (b *bench) latencies(ctx context.Context, w *world.World, s *world.Service,
 	var err error
 	for m := range samples {
 		if err == nil {
-			err = visible(ctx, s, m.uid, latencyEvery)
+			err = s.AwaitOrder(ctx, m.uid, latencyEvery)
 			took = append(took, float64(time.Since(m.published))/float64(time.Millisecond))
 		}
 	}

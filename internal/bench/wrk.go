@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderbox/internal/bench/load"
+	"orderbox/internal/bench/world"
 )
 
 // connections are kept alive and asked over as fast as they answer; wrk serves them with two threads.
@@ -20,7 +21,7 @@ func (b *bench) wrk(ctx context.Context, base string, d *dump, duration time.Dur
 	if err := os.WriteFile(ids, []byte(strings.Join(d.uids, "\n")+"\n"), 0o600); err != nil {
 		return r, err
 	}
-	r, err = load.Wrk(ctx, load.Options{URL: base, Before: orderPath, IDs: ids, Threads: 2, Connections: connections, Duration: duration, Timeout: 20 * time.Second})
+	r, err = load.Wrk(ctx, load.Options{URL: base, Before: world.OrderPath, IDs: ids, Threads: 2, Connections: connections, Duration: duration, Timeout: 20 * time.Second})
 	if err == nil && r.Errors > 0 {
 		return r, fmt.Errorf("wrk had %d errors at %s", r.Errors, base)
 	}

@@ -19,8 +19,6 @@ import (
 	"orderbox/publisher"
 )
 
-const lookupPath = "/api/v1/orders/"
-
 // seed is one that no earlier messages were made from.
 func (s *scale) seed() uint64 { return rand.Uint64() }
 
@@ -114,33 +112,11 @@ func (s *scale) send(ctx context.Context, query *world.Service, messages, rate i
 	if err := s.publish(ctx, "stan", messages, rate, seed); err != nil {
 		return sample{}, err
 	}
-	if err := visible(ctx, query, last); err != nil {
+	if err := query.AwaitOrder(ctx, last, 10*time.Millisecond); err != nil {
 		return sample{}, err
 	}
 	after, err := s.meter.read(ctx)
 	return after.since(before, messages, runtime.NumCPU()), err
-}
-
-// visible waits until the service has the order.
-func visible(ctx context.Context, s *world.Service, uid string) error {
-	every := time.NewTicker(10 * time.Millisecond)
-	defer every.Stop()
-	for {
-		code, body, err := world.Get(ctx, s.URL+lookupPath+uid)
-		switch {
-		case err != nil:
-			return err
-		case code == http.StatusOK:
-			return nil
-		case code != http.StatusNotFound:
-			return fmt.Errorf("asked for an order: %d %s", code, body)
-		}
-		select {
-		case <-every.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // measureQuery starts a replica that reads all orders of a world, and looks some of them up as fast as it goes.
@@ -184,7 +160,7 @@ func (s *scale) ask(ctx context.Context, w *world.World) (err error) {
 		return err
 	}
 	const threads, connections = 2, 64
-	answered, err := load.Wrk(ctx, load.Options{URL: replica.URL, Before: lookupPath, IDs: ids, Threads: threads, Connections: connections,
+	answered, err := load.Wrk(ctx, load.Options{URL: replica.URL, Before: world.OrderPath, IDs: ids, Threads: threads, Connections: connections,
 		Duration: max(time.Second, s.Hold/2), Timeout: 2 * time.Second})
 	if err != nil {
 		return err

@@ -199,3 +199,28 @@ func FreeAddress(ctx context.Context) (string, error) {
 	}
 	return l.Addr().String(), l.Close()
 }
+
+// OrderPath is where an order is looked up, with its id behind it.
+const OrderPath = "/api/v1/orders/"
+
+// AwaitOrder looks for an order every so often until the service has it, or ctx ends.
+func (s *Service) AwaitOrder(ctx context.Context, uid string, every time.Duration) error {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		code, body, err := Get(ctx, s.URL+OrderPath+uid)
+		switch {
+		case err != nil:
+			return err
+		case code == http.StatusOK:
+			return nil
+		case code != http.StatusNotFound:
+			return fmt.Errorf("asked for an order: %d %s", code, body)
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
