@@ -100,26 +100,17 @@ func TestPublishedVerbatimAndInOrder(t *testing.T) {
 	})
 }
 
-func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
-	t.Parallel()
-	broker := testservers.OwnBroker(t)
-	channel := testservers.Channel(t)
-	all := generated(2, 3000, 0)
+// publishThrough publishes all, and restarts the broker when a thousand are confirmed.
+func publishThrough(t *testing.T, broker *testservers.OwnedBroker, o Options, all [][]byte) (p *Publisher, result Result, err error) {
+	t.Helper()
 	half := make(chan struct{})
-	again := int64(0)
-	p := mustNew(t, Options{URL: broker.URL, Cluster: broker.Cluster, Channel: channel, Window: 256, AckWait: 2 * time.Second,
-		Again: func(number int64) {
-			if again++; number < 1 || number > int64(len(all)) {
-				t.Errorf("message %d of %d is published once more", number, len(all))
-			}
-		},
-		Progress: func(r Result) {
-			if r.Confirmed == 1000 {
-				close(half)
-			}
-		}})
-	var result Result
-	var err error
+	o.URL, o.Window, o.AckWait = broker.URL, 256, 2*time.Second
+	o.Progress = func(r Result) {
+		if r.Confirmed == 1000 {
+			close(half)
+		}
+	}
+	p = mustNew(t, o)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -131,7 +122,23 @@ func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
 		broker.Start()
 	case <-done:
 	}
-	if <-done; err != nil {
+	<-done
+	return p, result, err
+}
+
+func TestBrokerThatGoesAwayLosesNothing(t *testing.T) {
+	t.Parallel()
+	broker := testservers.OwnBroker(t)
+	channel := testservers.Channel(t)
+	all := generated(2, 3000, 0)
+	again := int64(0)
+	_, result, err := publishThrough(t, broker, Options{Cluster: broker.Cluster, Channel: channel,
+		Again: func(number int64) {
+			if again++; number < 1 || number > int64(len(all)) {
+				t.Errorf("message %d of %d is published once more", number, len(all))
+			}
+		}}, all)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if result.Confirmed != int64(len(all)) || result.Retried == 0 || result.Retried != again {
@@ -152,24 +159,7 @@ func TestAStreamThatGoesAwayHasEachMessageOnce(t *testing.T) {
 	t.Parallel()
 	broker := testservers.OwnBroker(t)
 	all := append(generated(2, 3000, 0), []byte{}, bytes.Repeat([]byte{0, 0xff}, 200_000))
-	half := make(chan struct{})
-	p := mustNew(t, Options{URL: broker.URL, Stream: "ORDERS", Channel: "orders", Window: 256, AckWait: 2 * time.Second,
-		Progress: func(r Result) {
-			if r.Confirmed == 1000 {
-				close(half)
-			}
-		}})
-	var result Result
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		result, err = p.Publish(t.Context(), payloads(all...))
-	}()
-	<-half
-	broker.Stop()
-	broker.Start()
-	<-done
+	p, result, err := publishThrough(t, broker, Options{Stream: "ORDERS", Channel: "orders"}, all)
 	if err != nil || result.Confirmed != int64(len(all)) {
 		t.Fatalf("%+v, %v", result, err)
 	}

@@ -152,13 +152,7 @@ func TestLimitedCacheNeverSaysUnknownWithoutTheDatabase(t *testing.T) {
 // asks for what is in memory notices nothing.
 func TestFloodOfUnknownIDsReachesTheDatabaseInSmallNumbers(t *testing.T) {
 	t.Parallel()
-	p := newProjection(t)
-	mustInsertMany(t, p, "g1", 1, 500)
-	s, err := New(testservers.Open(t, p.ServiceURL, 16), Options{CacheBytes: 50_000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustReadAll(t, s)
+	p, s := mustLimit(t)
 	const askers = 300
 	var crowded, away atomic.Int64
 	p.mustTx(t, "g1", func(tx pgx.Tx) error {
@@ -195,6 +189,19 @@ func TestFloodOfUnknownIDsReachesTheDatabaseInSmallNumbers(t *testing.T) {
 	mustHaveNoPlaceTaken(t, s)
 }
 
+// mustLimit returns 500 orders, and a server that holds the newest of them in memory.
+func mustLimit(t *testing.T) (*projection, *Server) {
+	t.Helper()
+	p := newProjection(t)
+	mustInsertMany(t, p, "g1", 1, 500)
+	s, err := New(testservers.Open(t, p.ServiceURL, 16), Options{CacheBytes: 50_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustReadAll(t, s)
+	return p, s
+}
+
 // mustCountWaiting counts who waits for a lock of the database.
 func mustCountWaiting(t *testing.T, p *projection) (n int) {
 	t.Helper()
@@ -208,13 +215,7 @@ func mustCountWaiting(t *testing.T, p *projection) (n int) {
 // Who asks for the same order at a time is answered by one question.
 func TestThoseWhoWantTheSameOrderShareAQuestion(t *testing.T) {
 	t.Parallel()
-	p := newProjection(t)
-	mustInsertMany(t, p, "g1", 1, 500)
-	s, err := New(testservers.Open(t, p.ServiceURL, 16), Options{CacheBytes: 50_000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustReadAll(t, s)
+	p, s := mustLimit(t)
 	const askers = 50
 	var group sync.WaitGroup
 	p.mustTx(t, "g1", func(tx pgx.Tx) error {

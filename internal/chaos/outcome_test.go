@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -210,18 +209,26 @@ func countSince(ctx context.Context, pool *pgxpool.Pool, since time.Time) (n int
 
 // isReady asks a replica whether it is fit to serve.
 func isReady(ctx context.Context, l *lookups, r *replica) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	code, _ := askReady(ctx, l, r, 5*time.Second)
+	return code == http.StatusOK
+}
+
+// askReady asks a replica for its state, and returns nothing when it does not answer in time.
+func askReady(ctx context.Context, l *lookups, r *replica, within time.Duration) (code int, roles map[string]string) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/readyz", nil)
 	if err != nil {
-		return false
+		return 0, nil
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
-		return false
+		return 0, nil
 	}
 	defer response.Body.Close()
-	var body bytes.Buffer
-	_, err = body.ReadFrom(response.Body)
-	return err == nil && response.StatusCode == http.StatusOK
+	var said struct{ Roles map[string]string }
+	if err := json.NewDecoder(response.Body).Decode(&said); err != nil {
+		return 0, nil
+	}
+	return response.StatusCode, said.Roles
 }

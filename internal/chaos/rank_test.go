@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"slices"
 	"time"
 
@@ -28,21 +26,10 @@ func (c *conductor) leaders(ctx context.Context, target faults.Target) (all []in
 	return all
 }
 
-// projects asks a replica whether it is the one that projects.
+// projects asks a replica whether it is the one that projects. One that is paused does not answer.
 func projects(ctx context.Context, l *lookups, r *replica) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second) // one that is paused does not answer
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	response, err := l.client.Do(request)
-	if err != nil {
-		return false
-	}
-	defer response.Body.Close()
-	var said struct{ Roles map[string]string }
-	return json.NewDecoder(response.Body).Decode(&said) == nil && said.Roles["projector"] == "leading"
+	_, roles := askReady(ctx, l, r, time.Second)
+	return roles["projector"] == "leading"
 }
 
 // choose finds out whom a fault strikes by its rank, as soon as one leads.
