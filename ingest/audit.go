@@ -48,7 +48,10 @@ type auditor struct {
 	// earliest is the lowest stamp that the session's deliveries had, of either kind.
 	earliest atomic.Int64
 
-	last uint64 // the broker's last sequence as it was known before; of the auditing goroutine
+	// Of the auditing goroutine:
+
+	last uint64 // the broker's last sequence as it was known before
+	next int64  // where the next audit goes on, after one that found more than it could ask for; 0 for the beginning
 }
 
 const (
@@ -63,7 +66,7 @@ const (
 // begin is called before a session subscribes to a channel.
 func (a *auditor) begin(channel string) {
 	if channel != a.channel {
-		a.channel, a.last = channel, 0
+		a.channel, a.last, a.next = channel, 0, 0
 	}
 	a.deliveries.Store(0)
 	a.newest.Store(0)
@@ -97,7 +100,7 @@ func (a *auditor) run(ctx context.Context, s session) {
 		if err != nil {
 			a.log.Warn("audit failed, trying again later", "error", err)
 		}
-		if pause = min(max(2*pause, a.rest), maxAuditPause); recovered > 0 {
+		if pause = min(max(2*pause, a.rest), maxAuditPause); recovered > 0 || a.next > 0 {
 			pause = 0
 		}
 		select {
@@ -152,13 +155,21 @@ func (a *auditor) audit(ctx context.Context, s session) (recovered int64, err er
 	if first.stamp/int64(time.Microsecond) <= at.UnixMicro() { // the broker still has some of those, or had when it counted the same
 		from = max(from, detached+1)
 	}
-	spans, err := a.box.Missing(querying, a.source, a.channel, from, int64(to),
+	// Holes of what the broker does not have either are found each time, and must not hide those behind them.
+	spans, err := a.box.Missing(querying, a.source, a.channel, max(from, a.next), int64(to),
 		time.Unix(0, since).UTC(), maxSpans)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return 0, err
+	}
+	if len(spans) == 0 {
+		a.next = 0
+		return 0, nil
 	}
 	if recovered, err = a.fetch(ctx, s, spans, since); err != nil {
 		return recovered, err
+	}
+	if a.next = 0; len(spans) == maxSpans {
+		a.next = spans[maxSpans-1].To + 1
 	}
 	a.log.Warn("the log lacked messages and the broker was asked for them again", "channel", a.channel, "gaps", len(spans),
 		"from_sequence", spans[0].From, "to_sequence", spans[len(spans)-1].To, "delivered", recovered)

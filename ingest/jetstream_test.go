@@ -325,3 +325,30 @@ func TestWhatWasPulledAndNotTakenIsGivenBackAtTheEnd(t *testing.T) {
 		t.Errorf("another replica is given %d messages at once, want the %d that were not taken", len(got), len(want))
 	}
 }
+
+// More holes than an audit asks for at once are what the stream itself deleted, and behind them is one that it has.
+func TestHolesOfTheStreamHideNoneOfTheLog(t *testing.T) {
+	t.Parallel()
+	const deleted, messages = maxSpans + 10, 2*maxSpans + 100
+	db, broker := testservers.Database(t), testservers.OwnBroker(t)
+	pool, admin := testservers.Open(t, db.ServiceURL, 4), testservers.Open(t, db.AdminURL, 1)
+	o := jetOptions(broker)
+	o.AckWait = time.Second
+	_, stop := mustRun(t, pool, o)
+	mustStream(t, broker, numbered(1, messages)...)
+	mustHold(t, pool, numbered(1, messages))
+	stop()
+	_, s := mustConnect(t, broker)
+	for i := range uint64(deleted) {
+		if err := s.DeleteMsg(t.Context(), 2*(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustForget(t, admin, fmt.Sprintf(`sequence = %d or sequence %% 2 = 0 and sequence <= %d`, messages-1, 2*deleted))
+	mustRun(t, pool, o)
+	testservers.Eventually(t, "what the stream has is fetched", func() bool {
+		var there bool
+		err := admin.QueryRow(t.Context(), `select exists (select from inbox where sequence = $1)`, messages-1).Scan(&there)
+		return err == nil && there
+	})
+}
