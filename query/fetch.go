@@ -139,7 +139,12 @@ func (o *fetcher) ask(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		return crowded(err)
 	}
 	defer o.asking.Release(1)
-	return inGeneration(ctx, o.f.pool, func(tx pgx.Tx, g generation) error { return f(ctx, tx, g) })
+	return inGeneration(ctx, o.f.pool, func(tx pgx.Tx, g generation) error {
+		if err := o.f.locate(ctx, tx); err != nil {
+			return err
+		}
+		return f(ctx, tx, g)
+	})
 }
 
 // count counts an outcome and returns the error.
@@ -170,7 +175,7 @@ func notFetched(err error) error {
 	switch {
 	case errors.Is(err, errCrowded):
 		return unavailable("This is not in memory, and too many ask the database for orders right now.")
-	case databaseAway(err):
+	case errors.Is(err, errForeign), databaseAway(err):
 		return unavailable("This is not in memory, and the database did not answer in time.")
 	}
 	return err

@@ -70,6 +70,8 @@ func (f *follower) run(ctx context.Context) {
 	announcing, poll := f.pool, f.poll
 	if f.primary != nil {
 		announcing, poll = f.primary.pool, 10*f.poll // the looks at the standby are the poll
+		now, _ := f.primary.ask(ctx)                 // before anything is read; an error is told by watch
+		f.primary.projected.Store(now)
 		group.Go(func() { f.watch(ctx) })
 	}
 	group.Go(func() {

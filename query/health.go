@@ -26,6 +26,7 @@ type cacheHealth struct {
 	health
 	CaughtUp bool   `json:"caught_up"` // has once read all there was
 	Orders   int    `json:"orders"`
+	LeftOut  int    `json:"left_out"` // because of the limit
 	Position int64  `json:"position"`
 	Lag      *int64 `json:"lag"` // in messages: projected and not yet read; null while the database does not say
 }
@@ -105,13 +106,15 @@ func (f *follower) health(now *projected) cacheHealth {
 	}
 	c := f.serving.Load()
 	orders, _ := c.size()
-	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, Position: c.position.Load()}
+	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, LeftOut: c.total() - orders, Position: c.position.Load()}
 	if now != nil {
 		lag := f.lag(now.checkpoint)
 		h.Lag = &lag
 	}
 	at := f.fitAt.Load()
 	switch {
+	case f.primary != nil && f.primary.foreign.Load():
+		h.Detail = errForeign.Error()
 	case !h.CaughtUp:
 		h.Detail = "the orders are still being read from the database"
 	case at == nil:

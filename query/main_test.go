@@ -230,6 +230,13 @@ func mustReadAll(tb testing.TB, s *Server) {
 // mustRun runs a stage until the test ends, and returns when it has caught up.
 func mustRun(tb testing.TB, s *Server) {
 	tb.Helper()
+	mustBegin(tb, s)
+	testservers.Eventually(tb, "the cache is filled", func() bool { return s.cache().complete.Load() })
+}
+
+// mustBegin runs a stage until the test ends.
+func mustBegin(tb testing.TB, s *Server) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -239,7 +246,6 @@ func mustRun(tb testing.TB, s *Server) {
 			tb.Error(err)
 		}
 	})
-	testservers.Eventually(tb, "the cache is filled", func() bool { return s.cache().complete.Load() })
 }
 
 // newRunning returns a stage over the projection that has caught up.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -26,10 +27,13 @@ type primary struct {
 	pool *pgxpool.Pool
 	// projected is how far the primary was when it was last asked; nil while it does not answer.
 	projected atomic.Pointer[projected]
-	standby   atomic.Bool // the follower does read from a standby, and not from a primary in its stead
+	// database is which one it is; nil until the primary has once answered.
+	database atomic.Pointer[string]
+	standby  atomic.Bool // the follower does read from a standby, and not from a primary in its stead
+	foreign  atomic.Bool // the follower was to read from another database
 }
 
-// watch keeps projected up to date until ctx ends.
+// watch keeps up to date what is known of the primary, until ctx ends.
 func (f *follower) watch(ctx context.Context) {
 	p := f.primary
 	retry.Forever(ctx, f.log, "ask the primary how far it is", func(ctx context.Context, works func()) error {
@@ -52,20 +56,39 @@ func (f *follower) watch(ctx context.Context) {
 func (p *primary) ask(ctx context.Context) (*projected, error) {
 	ctx, cancel := context.WithTimeout(ctx, primaryTimeout)
 	defer cancel()
+	var database string
+	var standby bool
+	if err := p.pool.QueryRow(ctx, whichServerSQL).Scan(&database, &standby); err != nil {
+		return nil, err
+	}
+	p.database.Store(&database)
 	return readProjected(ctx, p.pool)
 }
 
-const inRecoverySQL = `select pg_is_in_recovery()`
+// A standby has the system identifier of its primary, and the same databases.
+const whichServerSQL = `
+select s.system_identifier || '/' || d.oid, pg_is_in_recovery()
+from pg_control_system() as s
+join pg_database as d on d.datname = current_database()`
+
+var errForeign = errors.New("orders are to be read from another database than the service writes to; " +
+	"try: --read-database-url with a hot standby of --database-url, and the same database name")
 
 // locate finds out whom the follower reads from, which may have been promoted, or be the primary in the stead of a standby
-// that is away.
+// that is away. Another database is an error, once the primary has told which one it is.
 func (f *follower) locate(ctx context.Context, tx pgx.Tx) error {
 	if f.primary == nil {
 		return nil
 	}
+	var database string
 	var standby bool
-	if err := tx.QueryRow(ctx, inRecoverySQL).Scan(&standby); err != nil {
+	if err := tx.QueryRow(ctx, whichServerSQL).Scan(&database, &standby); err != nil {
 		return err
+	}
+	known := f.primary.database.Load()
+	foreign := known != nil && *known != database
+	if f.primary.foreign.Store(foreign); foreign {
+		return errForeign
 	}
 	if f.primary.standby.Swap(standby) != standby {
 		f.log.Info("orders are read from another kind of server now", "standby", standby)

@@ -128,3 +128,24 @@ func TestWhatAStandbyTakesBackIsTriedAgain(t *testing.T) {
 	}
 	testservers.Eventually(t, "following goes on", func() bool { _, ok := s.cache().get("b"); return ok })
 }
+
+// Its orders are nobody's here.
+func TestNothingIsReadFromAnotherDatabaseThanThePrimarys(t *testing.T) {
+	t.Parallel()
+	p, other := newProjection(t), newProjection(t)
+	p.mustProject(t, mustModel(t, "a"))
+	other.mustProject(t, mustModel(t, "foreign"))
+	s, err := New(testservers.Open(t, other.ServiceURL, 4), Options{Primary: testservers.Open(t, p.ServiceURL, 4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBegin(t, s)
+	testservers.Eventually(t, "it is told", func() bool {
+		ready := mustDecode[readiness](t, http.StatusServiceUnavailable, get(t, s, "/readyz"))
+		return strings.Contains(ready.Checks["cache"].Detail, "another database")
+	})
+	body(t, http.StatusServiceUnavailable, get(t, s, "/api/v1/orders/foreign"))
+	if orders, _ := s.cache().size(); orders != 0 {
+		t.Errorf("%d orders were read", orders)
+	}
+}

@@ -22,7 +22,7 @@ type statusView struct {
 	Tiles  []tile
 
 	Generation, Schema string // empty while they are not known
-	Orders             int    // in memory
+	Orders, LeftOut    int    // in memory, and not
 	Position           int64  // up to which they are read
 	Lag                *static.Count
 }
@@ -45,7 +45,7 @@ type tile struct {
 // statusPage shows how the service is: its checks, the balance, and what it serves.
 func (s *Server) statusPage(w http.ResponseWriter, r *http.Request) error {
 	checks, cache := s.check(r.Context())
-	view := statusView{frame: s.frame(r, static.Say("Status")), Fit: cache.OK, Kept: s.o.Stats != nil, Orders: cache.Orders, Position: cache.Position}
+	view := statusView{frame: s.frame(r, static.Say("Status")), Fit: cache.OK, Kept: s.o.Stats != nil, Orders: cache.Orders, LeftOut: cache.LeftOut, Position: cache.Position}
 	view.Checks = []checkLine{{"cache", cache.OK, cache.Detail}}
 	for name, outcome := range checks {
 		view.Fit = view.Fit && outcome.OK

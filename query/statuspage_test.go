@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,4 +38,15 @@ func TestStatusPageSaysHowTheServiceIs(t *testing.T) {
 	mustAllowConnections(t, testservers.Open(t, p.AdminURL, 1).Config().ConnConfig, false)
 	mustSay(t, mustShow(t, s, http.StatusOK, "/status"), "the database does not answer", "Lagnot known", "Generation—empty")
 	mustAllowConnections(t, testservers.Open(t, p.AdminURL, 1).Config().ConnConfig, true)
+}
+
+func TestStatusPageSaysWhatALimitLeavesOut(t *testing.T) {
+	t.Parallel()
+	p := newProjection(t)
+	const left = 7
+	for i := range leastHeld + left {
+		p.mustProject(t, mustModel(t, fmt.Sprint(i)))
+	}
+	s := newRunning(t, p, Options{CacheBytes: 1})
+	mustSay(t, mustShow(t, s, http.StatusOK, "/status"), fmt.Sprintf("orders: %d", leastHeld), fmt.Sprintf("In the database aloneorders: %d", left))
 }

@@ -156,6 +156,7 @@ var russianOrders = map[string]string{
 	"Generation":                   "Поколение",
 	"Schema":                       "Схема",
 	"In memory":                    "В памяти",
+	"In the database alone":        "Только в базе данных",
 	"a second":                     "в секунду",
 	"orders: %s":                   "заказов: %s",
 	"Read up to":                   "Прочитано до",
