@@ -66,6 +66,10 @@ const (
 // begin is called before a session subscribes to a channel.
 func (a *auditor) begin(channel string) {
 	if channel != a.channel {
+		if a.channel != "" {
+			a.log.Warn("the stream was lost or deleted, and is another one by the same name now: what it had and the log has not is gone",
+				"channel", channel, "before", a.channel)
+		}
 		a.channel, a.last, a.next = channel, 0, 0
 	}
 	a.deliveries.Store(0)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,7 @@ func mustRun(tb testing.TB, pool *pgxpool.Pool, o Options) (g *Ingester, stop fu
 
 func mustMake(tb testing.TB, pool *pgxpool.Pool, o Options) *Ingester {
 	tb.Helper()
-	o.Log = slog.New(slog.NewTextHandler(tb.Output(), nil))
+	o.Log = cmp.Or(o.Log, slog.New(slog.NewTextHandler(tb.Output(), nil)))
 	g, err := New(inbox.New(pool, nil), o)
 	if err != nil {
 		tb.Fatal(err)

@@ -14,9 +14,6 @@ import (
 // A broker may be set up to take far larger messages. Under the race detector they would take minutes and gigabytes, and
 // go no other way than those of TestMessagesOfEverySizeThatTheBrokerTakes.
 func TestABrokerThatTakes64MiB(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a few hundred megabytes")
-	}
 	const limit = 64 << 20
 	options := stand.GetDefaultOptions()
 	options.ID = "large"

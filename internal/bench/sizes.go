@@ -17,7 +17,7 @@ type sizes struct {
 func sizesOf(short bool) sizes {
 	if short {
 		return sizes{rounds: 3, Messages: 10_000, Whole: 10_000, few: 5_000, many: 40_000, most: 60_000,
-			latency: 5 * time.Second, Load: 2 * time.Second}
+			latency: 3 * time.Second, Load: time.Second}
 	}
 	return sizes{rounds: 5, Messages: 50_000, Whole: 50_000, few: 100_000, many: 1_000_000, most: 2_000_000,
 		latency: 20 * time.Second, Load: 8 * time.Second}
