@@ -19,10 +19,12 @@ func mustWaitFor(t *testing.T, admin *pgxpool.Pool, standby string) {
 			t.Fatal(err)
 		}
 	}
+	// A session may show the setting before commits obey it: that takes the checkpointer, which hears of it by itself.
 	testservers.Eventually(t, "the setting is in force", func() bool {
-		var now string
-		err := admin.QueryRow(t.Context(), `select current_setting('synchronous_standby_names')`).Scan(&now)
-		return err == nil && now == standby
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := admin.Exec(ctx, `select pg_logical_emit_message(true, 'is it in force?', '')`)
+		return (err != nil) == (standby != "")
 	})
 }
 

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { testservers.Main(m) }
 
 // Nothing is lost and nothing doubled, whatever happens: see the package comment.
 func TestChaos(t *testing.T) {
-	playAndJudge(t, faults.Options{}, lone(), 20_000, 8)
+	playAndJudge(t, faults.Options{}, lone(), 10_000, 8)
 }
 
 // Nothing is lost and nothing doubled when nodes of the broker's cluster are struck, whoever leads it first of all.

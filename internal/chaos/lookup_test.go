@@ -17,7 +17,7 @@ import (
 
 const (
 	// lookupsPerSecond are sent to each replica, by so many clients.
-	lookupsPerSecond = 100
+	lookupsPerSecond = 40
 	lookupClients    = 4
 	// lookupTimeout is far beyond what an answer takes: only one that never comes is missed.
 	lookupTimeout = 2 * time.Minute
