@@ -253,7 +253,7 @@ func TestStagesRunApart(t *testing.T) {
 		_, body := get(t, url, "")
 		return body == servedModel(t)
 	})
-	if n := mustMeasure(t, measuring.Addr().String(), `orderbox_ingest_received_total{source="stan"}`); n != 2 {
-		t.Errorf("received %d, as the process says that ingests alone", n)
+	if n := mustMeasure(t, "http://"+measuring.Addr().String(), `orderbox_ingest_received_total{source="stan"}`); n != 2 {
+		t.Errorf("received %v, as the process says that ingests alone", n)
 	}
 }

@@ -77,7 +77,7 @@ func (f *flow) await(n int) {
 // cached says whether the orders are served.
 func (f *flow) cached() bool {
 	balance, err := verify.Stats(f.Context(), f.pool)
-	return err == nil && measured(f, f.url, "orderbox_cache_position") >= float64(balance.Checkpoint)
+	return err == nil && mustMeasure(f, f.url, "orderbox_cache_position") >= float64(balance.Checkpoint)
 }
 
 // fate is what became of one message.

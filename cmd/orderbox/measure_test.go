@@ -114,17 +114,17 @@ func mustRead(tb testing.TB, file string) string {
 	return string(text)
 }
 
-// mustMeasure reads a metric.
-func mustMeasure(tb testing.TB, address, name string) int64 {
+// mustMeasure returns a metric of the process at a URL, by its name and labels as they are written.
+func mustMeasure(tb testing.TB, url, name string) float64 {
 	tb.Helper()
-	_, metrics := get(tb, "http://"+address+"/metrics", "")
+	_, metrics := get(tb, url+"/metrics", "")
 	for line := range strings.Lines(metrics) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
 				tb.Fatal(err)
 			}
-			return int64(f)
+			return f
 		}
 	}
 	tb.Fatalf("no metric %s", name)

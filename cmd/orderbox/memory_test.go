@@ -111,7 +111,7 @@ func TestABurstIntoAPausedDatabaseStaysWithinTheMemoryLimit(t *testing.T) {
 		t.Errorf("received %d, dead letters %d, gaps %d; want %d, %d, 0", report.Received, report.DeadLetters, report.Gaps, messages, dead)
 	}
 	testservers.Eventually(t, "the service is ready again", func() bool { return askReady(t.Context(), "http://"+address) == nil })
-	cache := mustMeasure(t, address, "orderbox_cache_bytes")
+	cache := int64(mustMeasure(t, "http://"+address, "orderbox_cache_bytes"))
 	if peak, limit := p.memory("VmHWM"), 2*cache+memoryBeside; peak > limit {
 		t.Errorf("took %d MiB, more than the limit of %d MiB with a cache of %d MiB", peak>>20, limit>>20, cache>>20)
 	}

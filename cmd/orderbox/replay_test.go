@@ -73,7 +73,7 @@ func mustFill(tb testing.TB, env map[string]string, seed uint64, messages int) {
 	})
 	orders := float64(stats(tb, env).Orders)
 	testservers.Eventually(tb, "all orders are in the cache", func() bool {
-		return measured(tb, env["ORDERBOX_URL"], "orderbox_cache_orders") == orders
+		return mustMeasure(tb, env["ORDERBOX_URL"], "orderbox_cache_orders") == orders
 	})
 }
 
@@ -102,7 +102,7 @@ func TestNobodyNoticesAReplay(t *testing.T) {
 	dir := testservers.Dir(t)
 	p := mustProgram(t, nil, "up", "--data", dir, "--listen", "127.0.0.1:0", "--empty")
 	env := mustEnv(t, dir)
-	mustFill(t, env, 31, 1_500)
+	mustFill(t, env, 31, 800)
 	url := env["ORDERBOX_URL"]
 	testservers.Eventually(t, "the service is ready", func() bool { return askReady(t.Context(), url) == nil })
 	before := everyOrder(t, url)
@@ -151,11 +151,11 @@ func TestNobodyNoticesAReplay(t *testing.T) {
 	p.mustStop()
 }
 
-// Ten times a replay is cut off by kill -9, of everything or of PostgreSQL alone: one whole generation is in
+// Four times a replay is cut off by kill -9, of everything or of PostgreSQL alone: one whole generation is in
 // service each time, and in the end the replay is done.
 func TestAReplayOutlivesKillNine(t *testing.T) {
 	t.Parallel()
-	const kills = 10
+	const kills = 4
 	dir := testservers.Dir(t)
 	args := []string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--empty"}
 	p := mustProgram(t, nil, args...)

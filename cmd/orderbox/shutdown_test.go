@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,24 +75,6 @@ func generated(seed uint64, n int) (payloads [][]byte, uids []string) {
 	return payloads, uids
 }
 
-// measured reads one number of the service's metrics.
-func measured(tb testing.TB, url, name string) float64 {
-	tb.Helper()
-	_, text := get(tb, url+"/metrics", "")
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			return v
-		}
-	}
-	tb.Fatalf("%s is not measured", name)
-	return 0
-}
-
 // What was committed when the stop was ordered has been acknowledged when the program ends.
 func TestStoppingUnderLoadLeavesNothingToDeliverAgain(t *testing.T) {
 	t.Parallel()
@@ -125,7 +106,7 @@ func TestStoppingUnderLoadLeavesNothingToDeliverAgain(t *testing.T) {
 	testservers.Eventually(t, "everything is received", func() bool { return received() == messages })
 	testservers.Eventually(t, "it is ready", func() bool { return askReady(t.Context(), "http://"+address) == nil })
 	number := func(name string) float64 {
-		return measured(t, "http://"+address, "orderbox_ingest_"+name+`{source="stan"}`)
+		return mustMeasure(t, "http://"+address, "orderbox_ingest_"+name+`{source="stan"}`)
 	}
 	again := number("batch_messages_sum") - number("stored_total")
 	t.Logf("%d in the log after three stops; delivered again: %v, of which were in the log: %v", before, number("redelivered_total"), again)

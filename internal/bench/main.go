@@ -84,6 +84,9 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 	if b.rounds == 0 {
 		b.rounds = b.sizes.rounds
 	}
+	if b.apart = 1; len(c.Row) == 0 {
+		b.apart = 10
+	}
 	if b.dir = c.Data; b.dir == "" {
 		if b.dir, err = os.MkdirTemp("", "orderbox-bench-"); err != nil {
 			return err
@@ -136,6 +139,7 @@ func (c *command) Run(ctx context.Context, s cli.Streams) (err error) {
 type bench struct {
 	sizes    sizes
 	rounds   int
+	apart    int // of so many orders one is asked for by its id, where every answer is compared; each takes its time
 	dir      string
 	program  string // orderbox
 	progress io.Writer
