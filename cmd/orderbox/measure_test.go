@@ -29,7 +29,7 @@ func TestWhatIsMeasuredIsWellNamedAndWhatIsWatchedIsMeasured(t *testing.T) {
 	_, address := mustServe(t, db, broker, channel)
 	mustPublish(t, broker.URL, broker.Cluster, channel, 0, publisher.Model, []byte("rubbish"))
 	mustDecide(t, db, 2)
-	testservers.Eventually(t, "the order is answered", func() bool { return mustMeasure(t, address, "orderbox_cache_orders") == 1 })
+	testservers.Eventually(t, "the order is answered", func() bool { return mustMeasure(t, "http://"+address, "orderbox_cache_orders") == 1 })
 	get(t, "http://"+address+"/api/v1/orders/"+modelUID, "")
 	_, text := get(t, "http://"+address+"/metrics", "")
 

@@ -130,7 +130,7 @@ func TestSlowClientsOfLargeAnswersTakeNoMemory(t *testing.T) {
 	}
 	mustPublish(t, broker.URL, broker.Cluster, channel, 0, payloads...)
 	mustDecide(t, db, orders)
-	testservers.Eventually(t, "the cache has them all", func() bool { return mustMeasure(t, address, "orderbox_cache_orders") == orders })
+	testservers.Eventually(t, "the cache has them all", func() bool { return mustMeasure(t, "http://"+address, "orderbox_cache_orders") == orders })
 
 	clients := sized(2000, 200)
 	for _, path := range []string{"/api/v1/orders/large-7", "/api/v1/orders?limit=100"} {
