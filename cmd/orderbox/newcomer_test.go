@@ -215,7 +215,7 @@ func TestANewcomerFollowsTheReadmeInABrowser(t *testing.T) {
 	n.token = mustFind(t, `with the token (\S+)`, greeting)
 	n.open("/")
 	n.await("the events", `document.querySelector("#live.on")`)
-	n.mustSee("#count", "in all")
+	n.await("the first orders", `document.querySelector("#count").textContent.includes("in all")`)
 	n.sees("sample orders")
 
 	n.reads("2. Publish an order of your own")
