@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -154,24 +153,6 @@ func TestNothingOfAStreamIsLostWhileTheDatabaseIsAway(t *testing.T) {
 	mustHold(t, pool, numbered(1, 420))
 }
 
-// lines is what was logged.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *lines) has(words string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), words)
-}
-
 func TestTheSessionWithAStreamIsRebuilt(t *testing.T) {
 	t.Parallel()
 	forget := func(tb testing.TB, delete func(jetstream.JetStream, jetstream.Stream) error, b *testservers.OwnedBroker) {
@@ -194,7 +175,7 @@ func TestTheSessionWithAStreamIsRebuilt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool, broker := testservers.Open(t, testservers.Database(t).ServiceURL, 4), testservers.OwnBroker(t)
-			o, told := jetOptions(broker), new(lines)
+			o, told := jetOptions(broker), new(testservers.Buffer)
 			o.Log = slog.New(slog.NewTextHandler(told, nil))
 			mustRun(t, pool, o)
 			mustStream(t, broker, numbered(1, 50)...)
@@ -203,7 +184,7 @@ func TestTheSessionWithAStreamIsRebuilt(t *testing.T) {
 			mustStream(t, broker, numbered(51, 80)...)
 			mustHoldInOrder(t, pool, numbered(1, 80))
 			anew := strings.Contains(name, "store") || strings.Contains(name, "stream")
-			if told.has("another one by the same name") != anew {
+			if strings.Contains(told.String(), "another one by the same name") != anew {
 				t.Errorf("that the stream is another one is to be told: %v", anew)
 			}
 			if r := mustCheck(t, pool); r.Gaps != 0 {

@@ -147,6 +147,13 @@ func (c *cache) total() int {
 	return c.below + c.count
 }
 
+// leftOut returns the number of orders up to the cache's position that are not held.
+func (c *cache) leftOut() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.below + c.first
+}
+
 // add lists an order and takes the cache's position to it. Orders come in the order of their positions;
 // one that was read before changes nothing, so a chunk may be read twice.
 func (c *cache) add(position int64, uid string, body []byte) {

@@ -70,8 +70,7 @@ func (f *follower) run(ctx context.Context) {
 	announcing, poll := f.pool, f.poll
 	if f.primary != nil {
 		announcing, poll = f.primary.pool, 10*f.poll // the looks at the standby are the poll
-		now, _ := f.primary.ask(ctx)                 // before anything is read; an error is told by watch
-		f.primary.projected.Store(now)
+		_ = f.primary.ask(ctx)                       // before anything is read; watch tells an error
 		group.Go(func() { f.watch(ctx) })
 	}
 	group.Go(func() {
@@ -259,7 +258,7 @@ func (f *follower) reached(c *cache) {
 	f.next.CompareAndSwap(c, nil)
 	f.serving.Store(c)
 	orders, bytes := c.size()
-	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes, "left_out", c.total()-orders)
+	f.log.Info("cache filled", "generation", c.generation.name, "orders", orders, "bytes", bytes, "left_out", c.leftOut())
 }
 
 func (f *follower) fit() {

@@ -106,7 +106,7 @@ func (f *follower) health(now *projected) cacheHealth {
 	}
 	c := f.serving.Load()
 	orders, _ := c.size()
-	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, LeftOut: c.total() - orders, Position: c.position.Load()}
+	h := cacheHealth{CaughtUp: c.complete.Load(), Orders: orders, LeftOut: c.leftOut(), Position: c.position.Load()}
 	if now != nil {
 		lag := f.lag(now.checkpoint)
 		h.Lag = &lag

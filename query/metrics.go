@@ -41,9 +41,7 @@ func newMetrics(registry *prometheus.Registry, f *follower, o *fetcher) (*metric
 			return float64(orders)
 		}),
 		gauge("left_out_orders", "Orders that the cache which answers leaves to the database.", func() float64 {
-			c := f.serving.Load()
-			orders, _ := c.size()
-			return float64(c.total() - orders)
+			return float64(f.serving.Load().leftOut())
 		}),
 		gauge("bytes", "Memory set aside for the orders in the cache that answers.", func() float64 {
 			_, bytes := f.serving.Load().size()

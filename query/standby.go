@@ -38,9 +38,7 @@ func (f *follower) watch(ctx context.Context) {
 	p := f.primary
 	retry.Forever(ctx, f.log, "ask the primary how far it is", func(ctx context.Context, works func()) error {
 		for {
-			now, err := p.ask(ctx)
-			p.projected.Store(now)
-			if err != nil {
+			if err := p.ask(ctx); err != nil {
 				p.pool.Reset() // another server may be the primary now
 				return err
 			}
@@ -52,17 +50,19 @@ func (f *follower) watch(ctx context.Context) {
 	})
 }
 
-// ask returns nil without an error when there is no projection yet.
-func (p *primary) ask(ctx context.Context) (*projected, error) {
+// ask notes which database the primary is, and how far it is: nothing when there is no projection yet, or on an error.
+func (p *primary) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, primaryTimeout)
 	defer cancel()
 	var database string
-	var standby bool
-	if err := p.pool.QueryRow(ctx, whichServerSQL).Scan(&database, &standby); err != nil {
-		return nil, err
+	err := p.pool.QueryRow(ctx, whichServerSQL).Scan(&database, nil)
+	var now *projected
+	if err == nil {
+		p.database.Store(&database)
+		now, err = readProjected(ctx, p.pool)
 	}
-	p.database.Store(&database)
-	return readProjected(ctx, p.pool)
+	p.projected.Store(now)
+	return err
 }
 
 // A standby has the system identifier of its primary, and the same databases.
